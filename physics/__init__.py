@@ -1,0 +1,1 @@
+"""The world: forward maps, their noise and their constraints. No learning, no solver."""
