@@ -1,0 +1,88 @@
+"""What a worker holds, and how it is put together into batches."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a handler made of one payload: named parts, and how many of its items carry an error."""
+
+    parts: Mapping[str, bytes]
+    failed: int
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("an outcome has at least one part")
+        if self.failed < 0:
+            raise ValueError("the count of failed items cannot be negative")
+
+
+class Handler(Protocol):
+    """The work itself."""
+
+    def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
+        """One outcome a payload, in order; all payloads share ``spec``. An exception fails the whole group."""
+        ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stream entry: ids only."""
+
+    id: str
+    chunk: str
+    spec: str
+    items: int
+
+
+@dataclass(frozen=True)
+class Running:
+    """A claimed chunk: the attempt's number fences its completion."""
+
+    entry: Entry
+    attempt: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is to be booked for a claimed chunk: an outcome, or the reason why there is none."""
+
+    running: Running
+    outcome: Outcome | None
+    reason: str = ""
+
+    def words(self) -> list[str | bytes | int]:
+        """The chunk's arguments for complete.lua."""
+        parts = self.outcome.parts if self.outcome is not None else {}
+        failed = self.outcome.failed if self.outcome is not None else 0
+        flat = [word for pair in parts.items() for word in pair]
+        return [self.running.entry.chunk, self.running.attempt, failed, self.reason, len(parts), *flat]
+
+
+def parse_entries(raw: Iterable[Sequence[Any]]) -> list[Entry]:
+    """Entries as redis-py (fields as a dict) or a script (fields as a flat list) gives them."""
+    entries = []
+    for entry_id, fields in raw:
+        pairs = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+        named = {key.decode(): value.decode() for key, value in pairs.items()}
+        entries.append(Entry(entry_id.decode(), named["chunk"], named["spec"], int(named["items"])))
+    return entries
+
+
+def groups(entries: Iterable[Entry], batch_items: int) -> list[list[Entry]]:
+    """Entries of equal spec together, in order of arrival, each group of at most ``batch_items`` items.
+
+    A single entry larger than that is a group of its own.
+    """
+    closed: list[list[Entry]] = []
+    open_groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        group = open_groups.setdefault(entry.spec, [])
+        if group and sum(e.items for e in group) + entry.items > batch_items:
+            closed.append(group)
+            group = open_groups[entry.spec] = []
+        group.append(entry)
+    return closed + list(open_groups.values())

@@ -1,0 +1,84 @@
+"""Clients of the queue server, and how its outages are told to the rest of the service."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import redis
+import redis.asyncio
+import structlog
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from service.errors import QueueFull, QueueUnavailable
+
+OUTAGES = (RedisConnectionError, RedisTimeoutError, ReadOnlyError)
+SOCKET_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 3.0
+RETRY_AFTER_S = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+def connect(url: str) -> redis.Redis:
+    """A blocking client; one immediate retry covers a pooled connection that the server has closed meanwhile."""
+    return redis.Redis.from_url(
+        url,
+        protocol=2,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+def connect_async(url: str) -> redis.asyncio.Redis:
+    """An asyncio client, set like ``connect``; what JobStore is built on. Close it with ``await client.aclose()``."""
+    return redis.asyncio.Redis.from_url(
+        url,
+        protocol=2,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        retry=AsyncRetry(NoBackoff(), 1),
+    )
+
+
+@contextmanager
+def outages_told() -> Iterator[None]:
+    """Turns what redis-py raises when the server cannot serve into the service's own errors."""
+    try:
+        yield
+    except OUTAGES as error:
+        raise QueueUnavailable("the job queue is not reachable at the moment", retry_after_s=RETRY_AFTER_S) from error
+    except OutOfMemoryError as error:
+        raise QueueFull("the job queue's server is out of memory", retry_after_s=10.0) from error
+
+
+class Outage:
+    """Backs off while the server is away, and writes one log line at each end of the outage."""
+
+    FIRST_S, LONGEST_S, STEP_S = 0.05, 2.0, 0.05
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._pause_s = self.FIRST_S
+
+    def met(self, error: Exception, give_up: Callable[[], bool]) -> None:
+        """Notes a failed call and waits; returns early once ``give_up()`` holds."""
+        if self._since is None:
+            self._since = time.monotonic()
+            log.warning("queue_unreachable", error=str(error))
+        until = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, self.LONGEST_S)
+        while time.monotonic() < until and not give_up():
+            time.sleep(self.STEP_S)
+
+    def over(self) -> None:
+        """Notes that a call went through."""
+        if self._since is None:
+            return
+        log.info("queue_reachable_again", away_s=round(time.monotonic() - self._since, 3))
+        self._since, self._pause_s = None, self.FIRST_S

@@ -1,0 +1,86 @@
+"""Keeps a worker registered and its leases fresh, whatever the solver is doing."""
+
+import threading
+from collections.abc import Iterable, Mapping
+
+import structlog
+from redis.exceptions import RedisError
+
+from service.queue.connection import connect
+from service.queue.keys import Keys
+from service.queue.lua import Scripts
+
+log = structlog.get_logger(__name__)
+
+
+class Held:
+    """The entry ids a worker holds; shared between its two threads."""
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+        self._lock = threading.Lock()
+
+    def add(self, ids: Iterable[str]) -> None:
+        with self._lock:
+            self._ids.update(ids)
+
+    def drop(self, ids: Iterable[str]) -> None:
+        with self._lock:
+            self._ids.difference_update(ids)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._ids.clear()
+
+    def all(self) -> list[str]:
+        with self._lock:
+            return list(self._ids)
+
+
+class Heartbeat:
+    """A thread with a connection of its own. ``ttl_s``: how long the registration outlives the last beat."""
+
+    def __init__(
+        self, url: str, keys: Keys, worker_id: str, info: Mapping[str, str], held: Held, period_s: float, ttl_s: float
+    ) -> None:
+        self._client = connect(url)
+        self._scripts = Scripts(self._client, keys)
+        self._worker_id = worker_id
+        self._words = [word for pair in info.items() for word in pair]
+        self._held = held
+        self._period_s = period_s
+        self._ttl_s = ttl_s
+        self._stopped = threading.Event()
+        self._failing = False
+        self._thread = threading.Thread(target=self._run, name="queue-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Starts beating; the first beat registers the worker."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread and its connection."""
+        self._stopped.set()
+        self._thread.join()
+        self._client.close()
+
+    def _run(self) -> None:
+        while True:
+            self._beat()
+            if self._stopped.wait(self._period_s):
+                return
+
+    def _beat(self) -> None:
+        try:
+            words, held = self._words, self._held.all()
+            lost = self._scripts.run("heartbeat", self._worker_id, self._ttl_s, len(words), *words, *held)
+        except (RedisError, OSError) as error:
+            # One line per outage; the worker's main thread waits for the server and says when it is back.
+            if not self._failing:
+                log.warning("heartbeat_failed", worker=self._worker_id, error=str(error))
+            self._failing = True
+            return
+        self._failing = False
+        if lost:
+            # Either finished a moment ago, or taken over; the scripts fence both. Only leases end here.
+            self._held.drop(entry.decode() for entry in lost)

@@ -1,0 +1,271 @@
+"""The API's side of the queue: submit, look, wait, cancel."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import redis.asyncio
+
+from service.errors import (
+    BodyTooLarge,
+    IdempotencyConflict,
+    JobGone,
+    JobNotFinished,
+    JobNotFound,
+    QueueFull,
+    QueueUnavailable,
+)
+from service.queue.connection import outages_told
+from service.queue.keys import Keys, chunk_id, digest
+from service.queue.listener import Listener
+from service.queue.lua import AsyncScripts
+from service.queue.records import (
+    ERROR_PART,
+    ITEMS_PART,
+    Chunk,
+    Depth,
+    JobStatus,
+    Limits,
+    NewJob,
+    Submitted,
+    WorkerInfo,
+)
+
+__all__ = [
+    "ERROR_PART",
+    "ITEMS_PART",
+    "Chunk",
+    "Depth",
+    "JobStatus",
+    "JobStore",
+    "Limits",
+    "NewJob",
+    "Submitted",
+    "WorkerInfo",
+]
+
+POLL_S = 1.0  # how stale a waiter may be when every message was lost
+SUBSCRIBE_S = 0.25
+EVENT_GAP_S = 0.05  # progress of a job with thousands of chunks is told at most this often
+OUTAGE_S = 30.0  # how long an event stream sits out an absent server
+RESULTS_PER_TRIP = 256
+
+
+class JobStore:
+    """Jobs in Redis. The client must give bytes (``decode_responses=False``); ``connect_async`` makes one.
+
+    Every method raises QueueUnavailable while the server is away. One instance belongs to one event loop.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, limits: Limits, keys: Keys | None = None) -> None:
+        self._client = client
+        self._limits = limits
+        self._keys = keys or Keys()
+        self._scripts = AsyncScripts(client, self._keys)
+        self._listener = Listener(client, self._keys.channel)
+
+    async def submit(self, new: NewJob) -> Submitted:
+        """Queues a job, or finds the one that the same idempotency key made before.
+
+        Raises QueueFull (with ``retry_after_s``), IdempotencyConflict, BodyTooLarge (larger than the whole queue).
+        """
+        self._check_size(new)
+        job_id = secrets.token_hex(16)
+        name = digest(new.idempotency_key) if new.idempotency_key is not None else ""
+        limits = self._limits
+        head = (job_id, name, new.request_digest, new.kind, new.model, new.spec, digest(new.spec))
+        bounds = (limits.max_queued_items, limits.max_queued_bytes, limits.idempotency_ttl_s)
+        chunks = [part for chunk in new.chunks for part in (chunk.items, chunk.payload)]
+        with outages_told():
+            verdict, value = await self._scripts.run("submit", *head, *bounds, *chunks)
+        if verdict == b"full":
+            raise QueueFull("the job queue is full; try again later", retry_after_s=float(value))
+        if verdict == b"conflict":
+            raise IdempotencyConflict.at("Idempotency-Key", "was used before with a different request")
+        return Submitted(value.decode(), verdict == b"created")
+
+    async def status(self, job_id: str) -> JobStatus:
+        """The job as it is now; raises JobNotFound."""
+        with outages_told():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.hgetall(self._keys.job(job_id))
+            pipeline.time()
+            record, (seconds, microseconds) = await pipeline.execute()
+        if not record:
+            raise JobNotFound(f"there is no job {job_id!r}")
+        return _status(job_id, record, seconds + microseconds / 1e6)
+
+    async def spec(self, job_id: str) -> str:
+        """The job's spec as submitted; raises JobNotFound."""
+        with outages_told():
+            spec: Any = await self._client.hget(self._keys.job(job_id), "spec")
+        if spec is None:
+            raise JobNotFound(f"there is no job {job_id!r}")
+        return str(spec.decode())
+
+    async def results(self, job_id: str) -> list[Mapping[str, bytes]]:
+        """Each chunk's parts, in order; raises JobNotFinished, JobGone, JobNotFound.
+
+        A chunk that failed as a whole has the parts ERROR_PART (why, UTF-8) and ITEMS_PART (how many items, decimal).
+        """
+        status = await self.status(job_id)
+        if not status.finished:
+            raise JobNotFinished(f"job {job_id} is {status.status}: {status.done} of {status.total} items are done")
+        if status.status == "canceled":
+            raise JobGone(f"job {job_id} was canceled; it has no results")
+        if status.status == "expired":
+            raise JobGone(f"the results of job {job_id} have expired")
+        with outages_told():
+            count = int(await self._client.hget(self._keys.job(job_id), "chunks") or 0)
+            parts = await self._parts([chunk_id(job_id, index) for index in range(count)])
+        if not parts or not all(parts):
+            raise JobGone(f"the results of job {job_id} have expired")
+        return parts
+
+    async def wait(self, job_id: str, timeout_s: float) -> JobStatus:
+        """The job once it has finished, or as it is after ``timeout_s``. Sits out a short absence of the server."""
+        deadline = _now() + timeout_s
+        with self._listener.watch(job_id) as changed:
+            await self._listener.started(min(SUBSCRIBE_S, max(timeout_s, 0.0)))
+            status = await self.status(job_id)
+            while not status.finished and (left_s := deadline - _now()) > 0:
+                await _any(changed, min(left_s, POLL_S))
+                status = await self._patient_status(job_id, deadline)
+        return status
+
+    async def events(self, job_id: str) -> AsyncIterator[JobStatus]:
+        """The job now, then after each change; the last one is finished. Raises JobNotFound, also when purged."""
+        with self._listener.watch(job_id) as changed:
+            await self._listener.started(SUBSCRIBE_S)
+            status = await self.status(job_id)
+            yield status
+            while not status.finished:
+                await _any(changed, POLL_S)
+                before, status = status, await self._patient_status(job_id, _now() + OUTAGE_S)
+                if status == before:
+                    continue
+                yield status
+                await asyncio.sleep(0 if status.finished else EVENT_GAP_S)
+
+    async def cancel(self, job_id: str) -> JobStatus:
+        """Drops what is queued and discards what is running; a finished job stays as it is. Raises JobNotFound."""
+        await self._end(job_id, purge=False)
+        return await self.status(job_id)
+
+    async def purge(self, job_id: str) -> None:
+        """Cancels if need be and removes every trace, results and idempotency key too. Raises JobNotFound."""
+        await self._end(job_id, purge=True)
+
+    async def workers(self) -> list[WorkerInfo]:
+        """The workers that are alive, by id."""
+        with outages_told():
+            seen: Any = await self._client.zrange(self._keys.workers, 0, -1, withscores=True)
+            pipeline = self._client.pipeline(transaction=False)
+            for worker_id, _ in seen:
+                pipeline.hgetall(self._keys.worker(worker_id.decode()))
+            infos = await pipeline.execute() if seen else []
+        found = [_worker(name.decode(), info, score) for (name, score), info in zip(seen, infos, strict=True) if info]
+        return sorted(found, key=lambda worker: worker.id)
+
+    async def depth(self) -> Depth:
+        """How much is waiting or running."""
+        with outages_told():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.hmget(self._keys.counters, ["items", "bytes"])
+            pipeline.xlen(self._keys.stream)
+            (items, size), chunks = await pipeline.execute()
+        return Depth(int(items or 0), int(size or 0), int(chunks))
+
+    async def ping(self) -> None:
+        """Raises QueueUnavailable unless the server answers."""
+        with outages_told():
+            await self._client.execute_command("PING")  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Ends the shared subscription; the client stays the caller's to close."""
+        await self._listener.close()
+
+    def _check_size(self, new: NewJob) -> None:
+        items, size = sum(c.items for c in new.chunks), sum(len(c.payload) for c in new.chunks)
+        if items > self._limits.max_queued_items:
+            raise BodyTooLarge(f"{items} items in one job; the queue takes {self._limits.max_queued_items} in all")
+        if size > self._limits.max_queued_bytes:
+            raise BodyTooLarge(f"{size} bytes in one job; the queue takes {self._limits.max_queued_bytes} in all")
+
+    async def _end(self, job_id: str, purge: bool) -> None:
+        with outages_told():
+            found = await self._scripts.run(
+                "cancel", job_id, self._limits.result_ttl_s, self._limits.record_ttl_s, int(purge)
+            )
+        if not found:
+            raise JobNotFound(f"there is no job {job_id!r}")
+
+    async def _parts(self, chunk_ids: list[str]) -> list[Mapping[str, bytes]]:
+        parts: list[Mapping[str, bytes]] = []
+        for start in range(0, len(chunk_ids), RESULTS_PER_TRIP):
+            pipeline = self._client.pipeline(transaction=False)
+            for name in chunk_ids[start : start + RESULTS_PER_TRIP]:
+                pipeline.hgetall(self._keys.result(name))
+            parts += [{key.decode(): value for key, value in found.items()} for found in await pipeline.execute()]
+        return parts
+
+    async def _patient_status(self, job_id: str, deadline: float) -> JobStatus:
+        while True:
+            try:
+                return await self.status(job_id)
+            except QueueUnavailable:
+                if _now() >= deadline:
+                    raise
+            await asyncio.sleep(min(0.2, max(deadline - _now(), 0.0)))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _any(changed: asyncio.Event, timeout_s: float) -> None:
+    """Waits for news, or for so long; either way the next look is fresh."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(changed.wait(), timeout_s)
+    changed.clear()
+
+
+def _status(job_id: str, record: Mapping[bytes, bytes], now: float) -> JobStatus:
+    def text(name: str) -> str | None:
+        value = record.get(name.encode())
+        return None if value is None else value.decode()
+
+    def number(name: str) -> float | None:
+        value = text(name)
+        return None if value is None else float(value)
+
+    expires_at = number("expires_at")
+    return JobStatus(
+        id=job_id,
+        kind=text("kind") or "",
+        model=text("model") or "",
+        status="expired" if expires_at is not None and now >= expires_at else text("status") or "",
+        done=int(text("done") or 0),
+        total=int(text("total") or 0),
+        created_at=number("created_at") or 0.0,
+        started_at=number("started_at"),
+        finished_at=number("finished_at"),
+        expires_at=expires_at,
+        error=text("error"),
+    )
+
+
+def _worker(worker_id: str, info: Mapping[bytes, bytes], last_seen: float) -> WorkerInfo:
+    facts: dict[str, Any] = {key.decode(): value.decode() for key, value in info.items()}
+    models = tuple(name for name in facts.get("models", "").split(",") if name)
+    return WorkerInfo(
+        id=worker_id,
+        host=facts.get("host", ""),
+        pid=int(facts.get("pid", 0)),
+        device=facts.get("device", ""),
+        engine=facts.get("engine", ""),
+        models=models,
+        last_seen=last_seen,
+    )

@@ -1,0 +1,111 @@
+"""What goes into the queue and what it tells: plain frozen values."""
+
+from dataclasses import dataclass
+from typing import Final
+
+# A chunk that never gave a result (poison, handler exception) has these two parts instead of the handler's.
+ERROR_PART: Final = "queue:error"
+ITEMS_PART: Final = "queue:items"
+
+FINISHED: Final = frozenset({"succeeded", "partial", "failed", "canceled", "expired"})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds and lifetimes; every process of one deployment should use the same."""
+
+    max_queued_items: int = 200_000
+    max_queued_bytes: int = 512 * 1024 * 1024
+    result_ttl_s: float = 3600.0
+    record_ttl_s: float = 90_000.0
+    idempotency_ttl_s: float = 86_400.0
+    lease_s: float = 10.0
+    max_attempts: int = 3
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 2:
+            raise ValueError("max_attempts must be at least 2: only a chunk that ran alone may be called poison")
+        if min(self.max_queued_items, self.max_queued_bytes) < 1:
+            raise ValueError("the queue's bounds must be positive")
+        if min(self.result_ttl_s, self.record_ttl_s, self.idempotency_ttl_s, self.lease_s) <= 0:
+            raise ValueError("lifetimes and the lease must be positive")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a job that is run as a whole: opaque payload, and how many items it holds."""
+
+    payload: bytes
+    items: int
+
+    def __post_init__(self) -> None:
+        if self.items < 1:
+            raise ValueError("a chunk holds at least one item")
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job as it comes in. Chunks of equal ``spec`` may be run as one batch, whatever job they belong to."""
+
+    kind: str
+    model: str
+    spec: str
+    chunks: tuple[Chunk, ...]
+    idempotency_key: str | None
+    request_digest: str
+
+    def __post_init__(self) -> None:
+        if not self.chunks:
+            raise ValueError("a job holds at least one chunk")
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job that stands for a request; ``created`` is False when an earlier equal request made it."""
+
+    job_id: str
+    created: bool
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job as seen from outside; ``done`` and ``total`` count items, times are unix seconds."""
+
+    id: str
+    kind: str
+    model: str
+    status: str
+    done: int
+    total: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    expires_at: float | None
+    error: str | None
+
+    @property
+    def finished(self) -> bool:
+        """True once nothing will change any more."""
+        return self.status in FINISHED
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A live worker, as it describes itself; ``last_seen`` in unix seconds."""
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    engine: str
+    models: tuple[str, ...]
+    last_seen: float
+
+
+@dataclass(frozen=True)
+class Depth:
+    """What is waiting or running."""
+
+    items: int
+    bytes: int
+    chunks: int

@@ -1,0 +1,88 @@
+-- Shared by all scripts; keys.py writes the key names above this text.
+
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) + tonumber(time[2]) / 1e6
+end
+
+local function stamp(seconds)
+  return string.format('%.6f', seconds)
+end
+
+local function chunk_id(job, index)
+  return job .. ':' .. string.format('%d', index)
+end
+
+local function milliseconds(seconds)
+  return string.format('%d', math.max(1, math.floor(tonumber(seconds) * 1000)))
+end
+
+local function drop_entry(entry)
+  redis.call('XACK', STREAM, GROUP, entry)
+  redis.call('XDEL', STREAM, entry)
+end
+
+-- Gives back all that a chunk holds in the queue. The payload's removal guards the counters: they go down once.
+local function release(chunk)
+  local held = redis.call('HMGET', chunk_key(chunk), 'entry', 'items', 'bytes')
+  if not held[1] then return end
+  drop_entry(held[1])
+  if redis.call('DEL', payload_key(chunk)) == 1 then
+    redis.call('HINCRBY', COUNTERS, 'items', -tonumber(held[2]))
+    redis.call('HINCRBY', COUNTERS, 'bytes', -tonumber(held[3]))
+  end
+  if redis.call('XLEN', STREAM) == 0 then
+    redis.call('HSET', COUNTERS, 'items', 0, 'bytes', 0)
+  end
+end
+
+-- Ends a job: results live for result_ttl, the record (a tombstone by then) for record_ttl.
+local function close(job, status, result_ttl, record_ttl)
+  local at = now()
+  redis.call('HSET', job_key(job), 'status', status, 'finished_at', stamp(at))
+  if status ~= 'canceled' then
+    redis.call('HSET', job_key(job), 'expires_at', stamp(at + tonumber(result_ttl)))
+  end
+  redis.call('PEXPIRE', job_key(job), milliseconds(record_ttl))
+  local chunks = tonumber(redis.call('HGET', job_key(job), 'chunks'))
+  for index = 0, chunks - 1 do
+    local chunk = chunk_id(job, index)
+    redis.call('PEXPIRE', chunk_key(chunk), milliseconds(result_ttl))
+    redis.call('PEXPIRE', result_key(chunk), milliseconds(result_ttl))
+  end
+end
+
+-- Ends the job if this was its last chunk.
+local function settle(job, result_ttl, record_ttl)
+  local record = redis.call('HMGET', job_key(job), 'chunks', 'chunks_done', 'failed', 'total')
+  if tonumber(record[2]) < tonumber(record[1]) then return end
+  local failed, total = tonumber(record[3]), tonumber(record[4])
+  local status = 'partial'
+  if failed == 0 then status = 'succeeded' end
+  if failed >= total then
+    status = 'failed'
+    redis.call('HSETNX', job_key(job), 'error', 'every item failed; each carries its own error')
+  end
+  close(job, status, result_ttl, record_ttl)
+end
+
+-- Books a chunk as done. parts is a flat list of names and values; reason is '' unless the whole chunk failed.
+local function book(chunk, failed, reason, parts, result_ttl, record_ttl)
+  local record = redis.call('HMGET', chunk_key(chunk), 'job', 'items')
+  local job, items = record[1], tonumber(record[2])
+  if reason ~= '' then
+    failed = items
+    parts = {'queue:error', reason, 'queue:items', tostring(items)}
+    redis.call('HSETNX', job_key(job), 'error', reason)
+  end
+  for i = 1, #parts, 2 do
+    redis.call('HSET', result_key(chunk), parts[i], parts[i + 1])
+  end
+  redis.call('HSET', chunk_key(chunk), 'state', 'done')
+  redis.call('HINCRBY', job_key(job), 'done', items)
+  redis.call('HINCRBY', job_key(job), 'failed', math.min(items, tonumber(failed)))
+  redis.call('HINCRBY', job_key(job), 'chunks_done', 1)
+  release(chunk)
+  settle(job, result_ttl, record_ttl)
+  return job
+end

@@ -1,0 +1,264 @@
+"""The worker's side of the queue: take, batch, run, book; survive everything."""
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+from redis.exceptions import ResponseError
+
+from service.queue.batching import Done, Entry, Handler, Outcome, Running, groups, parse_entries
+from service.queue.connection import OUTAGES, Outage, connect
+from service.queue.heartbeat import Heartbeat, Held
+from service.queue.keys import GROUP, Keys
+from service.queue.lua import Scripts
+from service.queue.records import Limits
+
+__all__ = ["Handler", "Outcome", "Worker", "WorkerConfig"]
+
+T = TypeVar("T")
+RECLAIM_COUNT = 16  # taken over at once, so that several survivors share a dead worker's load
+LONGEST_REASON = 300
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """How a worker takes its work: batches of up to ``batch_items``, gathered for at most ``window_ms``."""
+
+    batch_items: int = 1024
+    window_ms: float = 2.0
+    block_ms: int = 1000
+    heartbeat_s: float = 2.0
+    reclaim_every_s: float = 2.0
+    sweep_every_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.block_ms <= 2000:
+            raise ValueError("block_ms must be in 1..2000: longer blocks meet the client's socket timeout")
+        if self.batch_items < 1 or self.window_ms < 0:
+            raise ValueError("batch_items must be positive and window_ms not negative")
+        if min(self.heartbeat_s, self.reclaim_every_s, self.sweep_every_s) <= 0:
+            raise ValueError("periods must be positive")
+
+
+class Worker:
+    """Runs ``handler`` on what the queue holds, from ``run()`` until ``stop()``.
+
+    ``info`` describes the worker to the API: device, engine, models (comma-separated). Lost work is taken over by
+    others after ``limits.lease_s`` without a heartbeat.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        handler: Handler,
+        config: WorkerConfig,
+        limits: Limits,
+        info: Mapping[str, str],
+        keys: Keys | None = None,
+    ) -> None:
+        if config.heartbeat_s > limits.lease_s / 2:
+            raise ValueError("heartbeat_s must be at most half of lease_s, or leases run out between two beats")
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._url = redis_url
+        self._handler = handler
+        self._config = config
+        self._limits = limits
+        self._info = {"host": socket.gethostname(), "pid": str(os.getpid()), **info}
+        self._keys = keys or Keys()
+        self._client = connect(redis_url)
+        self._scripts = Scripts(self._client, self._keys)
+        self._held = Held()
+        self._outage = Outage()
+        self._stopping = False  # a plain flag: stop() is called from signal handlers, where locks can deadlock
+        self._next_reclaim = self._next_sweep = 0.0
+        self._cursor = "0-0"
+
+    def run(self) -> None:
+        """Works until ``stop()``; returns when everything held is finished and the worker is deregistered."""
+        self._persist(self._ensure_group)
+        ttl_s = max(3 * self._config.heartbeat_s, self._limits.lease_s)
+        heartbeat = Heartbeat(self._url, self._keys, self.id, self._info, self._held, self._config.heartbeat_s, ttl_s)
+        heartbeat.start()
+        log.info("worker_started", worker=self.id)
+        try:
+            while not self._stopping:
+                self._turn()
+        finally:
+            heartbeat.stop()
+            self._leave()
+            self._client.close()
+
+    def stop(self) -> None:
+        """Takes nothing new from now on; ``run()`` returns once what is held is done. Safe in a signal handler."""
+        self._stopping = True
+
+    def _turn(self) -> None:
+        try:
+            self._sweep_if_due()
+            entries = self._reclaim_if_due() or self._read()
+            self._outage.over()
+            for group in groups(entries, self._config.batch_items):
+                self._run_group(group)
+        except OUTAGES as error:
+            self._forget(error)
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self._held.clear()  # the server came back without its data
+            self._persist(self._ensure_group)
+
+    def _forget(self, error: Exception) -> None:
+        """What a failed read may have taken is left to be reclaimed: its lease must not be renewed."""
+        self._held.clear()
+        self._outage.met(error, lambda: self._stopping)
+
+    def _read(self) -> list[Entry]:
+        """New work: waits for a first entry, then gathers until the batch is full or the window is over."""
+        raw: Any = self._client.xreadgroup(
+            GROUP, self.id, {self._keys.stream: ">"}, count=1, block=self._config.block_ms
+        )
+        if not raw:
+            return []
+        until = time.monotonic() + self._config.window_ms / 1000
+        entries = self._hold(parse_entries(raw[0][1]))
+        entries += self._take(entries)
+        if (left_s := until - time.monotonic()) > 0 and self._room(entries) > 0:
+            time.sleep(left_s)
+            entries += self._take(entries)
+        return entries
+
+    def _take(self, entries: Sequence[Entry]) -> list[Entry]:
+        room = self._room(entries)
+        return self._hold(parse_entries(self._scripts.run("take", self.id, room))) if room > 0 else []
+
+    def _room(self, entries: Sequence[Entry]) -> int:
+        return self._config.batch_items - sum(entry.items for entry in entries)
+
+    def _hold(self, entries: list[Entry]) -> list[Entry]:
+        self._held.add(entry.id for entry in entries)
+        return entries
+
+    def _reclaim_if_due(self) -> list[Entry]:
+        """What others hold no more; looked for on a timer, not only when new work arrives."""
+        if time.monotonic() < self._next_reclaim:
+            return []
+        idle_ms = int(self._limits.lease_s * 1000)
+        while True:
+            answer: Any = self._client.xautoclaim(
+                self._keys.stream, GROUP, self.id, idle_ms, start_id=self._cursor, count=RECLAIM_COUNT
+            )
+            self._cursor = answer[0].decode()
+            entries = parse_entries(answer[1])
+            if entries:
+                log.warning("work_reclaimed", worker=self.id, chunks=[entry.chunk for entry in entries])
+                return self._hold(entries)
+            if self._cursor == "0-0":
+                self._next_reclaim = time.monotonic() + self._config.reclaim_every_s
+                return []
+
+    def _sweep_if_due(self) -> None:
+        if time.monotonic() < self._next_sweep:
+            return
+        self._next_sweep = time.monotonic() + self._config.sweep_every_s
+        removed, items, size = self._scripts.run("sweep", self._config.sweep_every_s / 2)
+        if removed:
+            log.info("stale_workers_removed", count=removed)
+        if items or size:
+            log.warning("queue_counters_repaired", items=items, bytes=size)
+
+    def _run_group(self, entries: list[Entry]) -> None:
+        """Runs a group as one batch; members that have been tried before, or failed just now, run alone."""
+        spec, batch, alone = self._begin(entries, alone=len(entries) == 1)
+        if batch:
+            alone += self._run_batch(spec, batch)
+        self._held.drop({entry.id for entry in entries} - {entry.id for entry in alone})
+        for entry in alone:
+            spec, single, _ = self._begin([entry], alone=True)
+            if single:
+                self._run_batch(spec, single)
+            self._held.drop([entry.id])
+
+    def _run_batch(self, spec: str, batch: list[Running]) -> list[Entry]:
+        """Runs and books a batch; answers what must be run again alone."""
+        started = time.monotonic()
+        try:
+            outcomes = self._outcomes(spec, batch)
+        except Exception as error:
+            log.exception("handler_failed", worker=self.id, chunks=[running.entry.chunk for running in batch])
+            if len(batch) > 1:
+                return [running.entry for running in batch]
+            self._complete([Done(batch[0], None, _reason(error))], 0.0)
+            return []
+        items = sum(running.entry.items for running in batch)
+        rate = items / max(time.monotonic() - started, 1e-6)
+        self._complete([Done(running, outcome) for running, outcome in zip(batch, outcomes, strict=True)], rate)
+        return []
+
+    def _outcomes(self, spec: str, batch: list[Running]) -> Sequence[Outcome]:
+        outcomes = self._handler(spec, [running.payload for running in batch])
+        if len(outcomes) != len(batch):
+            raise RuntimeError(f"the handler gave {len(outcomes)} outcomes for {len(batch)} payloads")
+        return outcomes
+
+    def _begin(self, entries: list[Entry], alone: bool) -> tuple[str, list[Running], list[Entry]]:
+        """Claims the entries: their spec, those to run now, and those to be asked for again one by one."""
+        limits = self._limits
+        rules = (int(alone), limits.max_attempts, limits.result_ttl_s, limits.record_ttl_s)
+        words = [word for entry in entries for word in (entry.chunk, entry.id)]
+        spec, *verdicts = self._persist(lambda: self._scripts.run("begin", self.id, *rules, *words))
+        answers = list(zip(entries, verdicts, strict=True))
+        batch = [Running(entry, answer[1], answer[2]) for entry, answer in answers if answer[0] == b"run"]
+        again = [entry for entry, answer in answers if answer[0] == b"alone"]
+        return spec.decode(), batch, again
+
+    def _complete(self, done: list[Done], rate: float) -> None:
+        limits = self._limits
+        words = [word for one in done for word in one.words()]
+        head = (self.id, limits.result_ttl_s, limits.record_ttl_s, rate)
+        booked = self._persist(lambda: self._scripts.run("complete", *head, *words))
+        for one, ours in zip(done, booked, strict=True):
+            if not ours:
+                log.warning("result_discarded", worker=self.id, chunk=one.running.entry.chunk)
+
+    def _persist(self, call: Callable[[], T]) -> T:
+        """Calls until the server answers; when stopping, for at most one more lease: by then others take over."""
+        stop_by: float | None = None
+        while True:
+            try:
+                answer = call()
+            except OUTAGES as error:
+                if self._stopping:
+                    stop_by = stop_by or time.monotonic() + self._limits.lease_s
+                if stop_by is not None and time.monotonic() > stop_by:
+                    raise
+                self._outage.met(error, lambda: False)
+                continue
+            self._outage.over()
+            return answer
+
+    def _ensure_group(self) -> None:
+        try:
+            self._client.xgroup_create(self._keys.stream, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def _leave(self) -> None:
+        try:
+            pending = self._scripts.run("leave", self.id)
+        except (*OUTAGES, ResponseError) as error:
+            log.warning("worker_not_deregistered", worker=self.id, error=str(error))
+            return
+        log.info("worker_stopped", worker=self.id, pending=pending)
+
+
+def _reason(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"

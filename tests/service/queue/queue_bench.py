@@ -1,0 +1,102 @@
+"""What the queue's tests are built with: a bench with real workers as threads and as processes."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from service.queue.jobs import Chunk, Limits, NewJob
+from service.queue.keys import GROUP, Keys
+from service.queue.worker import Outcome, Worker, WorkerConfig
+
+PROCESS = Path(__file__).with_name("worker_process.py")
+LIMITS = Limits(lease_s=0.6, max_attempts=2)
+CONFIG = WorkerConfig(window_ms=2.0, block_ms=50, heartbeat_s=0.1, reclaim_every_s=0.1, sweep_every_s=0.2)
+
+
+@dataclass
+class Recorder:
+    """A handler that notes its batches and echoes; ``react`` may raise or wait first."""
+
+    react: Callable[[Sequence[bytes]], object] = lambda payloads: None
+    batches: list[tuple[str, list[bytes]]] = field(default_factory=list)
+
+    def __call__(self, spec: str, payloads: Sequence[bytes]) -> list[Outcome]:
+        self.batches.append((spec, list(payloads)))
+        self.react(payloads)
+        return [Outcome({"echo": payload}, failed=payload.count(b"!")) for payload in payloads]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a test needs to build stores and workers that meet under one prefix."""
+
+    url: str
+    keys: Keys
+    client: Any  # redis.Redis; its annotations leave open what comes back
+    folder: Path
+    stack: ExitStack
+
+    @contextmanager
+    def worker(
+        self, handler: Recorder, limits: Limits = LIMITS, config: WorkerConfig = CONFIG, url: str | None = None
+    ) -> Iterator[Worker]:
+        """A worker in a thread; drained at the end."""
+        worker = Worker(url or self.url, handler, config, limits, {"device": "cpu", "engine": "test"}, self.keys)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            thread.join(20)
+            assert not thread.is_alive()
+
+    def process(self, limits: Limits = LIMITS, config: WorkerConfig = CONFIG) -> "subprocess.Popen[bytes]":
+        """A worker in a process; killed at the end of the test."""
+        setup = {
+            "url": self.url,
+            "prefix": self.keys.prefix,
+            "run_log": str(self.folder / "runs.log"),
+            "limits": asdict(limits),
+            "config": asdict(config),
+        }
+        command = [sys.executable, str(PROCESS), json.dumps(setup)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.stack.callback(process.wait)
+        self.stack.callback(process.kill)
+        return process
+
+    def runs(self) -> list[tuple[int, bytes]]:
+        """(batch size, payload) of each run that a worker process noted."""
+        path = self.folder / "runs.log"
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        return [(int(line.split(b" ", 1)[0]), line.split(b" ", 1)[1]) for line in lines]
+
+    def pending(self) -> int:
+        """Entries that were delivered and not acknowledged."""
+        return int(self.client.xpending(self.keys.stream, GROUP)["pending"])
+
+    def consumers(self) -> list[str]:
+        """Names of the group's consumers."""
+        return [consumer["name"].decode() for consumer in self.client.xinfo_consumers(self.keys.stream, GROUP)]
+
+
+def job(*payloads: bytes, spec: str = "spec", key: str | None = None, digest: str = "d", items: int = 1) -> NewJob:
+    """A job with one chunk a payload."""
+    chunks = tuple(Chunk(payload, items) for payload in payloads)
+    return NewJob("invert", "toy", spec, chunks, key, digest)
+
+
+def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    """Waits for a condition; fails the test when it does not come."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
