@@ -1,0 +1,185 @@
+"""The only reader and writer of checkpoints: a directory of safetensors files and one JSON manifest.
+
+    NAME/VERSION/manifest.json       what it is, how it was made, the digest of every other file
+    NAME/VERSION/model.safetensors   parameters and normalisation of the Deceptron
+    NAME/VERSION/*.safetensors       further tensors (calibration, examples), each under its own digest
+
+Nothing in a checkpoint is executable. Every file is checked against its digest before a byte of it is used.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from models.deceptron import Deceptron, DeceptronConfig, Map
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+MODEL = "model.safetensors"
+MAX_MANIFEST_BYTES = 1 << 20
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+
+
+class CheckpointError(Exception):
+    """A checkpoint that must not be used; the message says which file, what is wrong and what to do."""
+
+
+class FileRecord(BaseModel):
+    """Digest and size of one file beside the manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class Manifest(BaseModel):
+    """What a checkpoint is and how it was made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    format_version: int
+    kind: Literal["deceptron"] = "deceptron"
+    name: str = Field(pattern=NAME_PATTERN)
+    version: int = Field(ge=1)
+    problem: str
+    preset: Literal["paper", "product"]
+    architecture: DeceptronConfig
+    recipe: dict[str, object]
+    budget: str
+    seed: int
+    git_commit: str
+    created_at: str
+    versions: dict[str, str]
+    data: dict[str, int]
+    metrics: dict[str, float]
+    files: dict[str, FileRecord] = Field(default_factory=dict)
+
+
+def digest(data: bytes) -> FileRecord:
+    """SHA-256 and size of a file's content."""
+    return FileRecord(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+
+def save(root: Path, manifest: Manifest, model: Deceptron, extra: Mapping[str, Mapping[str, Tensor]]) -> Path:
+    """Writes NAME/VERSION under root and returns that directory.
+
+    Args:
+        extra: file stem -> tensors, e.g. ``{"calibration": {...}}``.
+
+    Each file appears whole or not at all, the manifest last: a crash leaves either the old checkpoint or one that
+    ``read_manifest`` refuses.
+    """
+    directory = root / manifest.name / str(manifest.version)
+    directory.mkdir(parents=True, exist_ok=True)
+    contents = {MODEL: save_safetensors(_contiguous(model.state_dict()))}
+    contents |= {f"{stem}.safetensors": save_safetensors(_contiguous(tensors)) for stem, tensors in extra.items()}
+    (directory / MANIFEST).unlink(missing_ok=True)
+    for name, data in contents.items():
+        write_atomically(directory / name, data)
+    complete = manifest.model_copy(update={"files": {name: digest(data) for name, data in contents.items()}})
+    text = json.dumps(complete.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+    write_atomically(directory / MANIFEST, text.encode())
+    return directory
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replaces path's content in one step, durable once it returns."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(path)
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Reads and validates a manifest.
+
+    Raises:
+        CheckpointError: missing, not JSON, of a newer format, or not a manifest.
+    """
+    path = directory / MANIFEST
+    try:
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise CheckpointError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes; this is not a manifest")
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path}: missing; {directory} is not a checkpoint, or writing it was cut short"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not valid JSON; restore the checkpoint from its source") from error
+    found = document.get("format_version") if isinstance(document, dict) else None
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise CheckpointError(f"{path}: no format_version; this is not a Deceptron checkpoint")
+    if found > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: format {found} is newer than this software reads ({FORMAT_VERSION}); update the software"
+        )
+    try:
+        return Manifest.model_validate(document)
+    except (ValidationError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a valid manifest: {_first_problem(error)}") from error
+
+
+def read_tensors(directory: Path, manifest: Manifest, name: str) -> dict[str, Tensor]:
+    """Reads one safetensors file after checking its digest.
+
+    Raises:
+        CheckpointError: not listed in the manifest, missing, damaged, or not safetensors.
+    """
+    record = manifest.files.get(name)
+    path = directory / name
+    if record is None:
+        raise CheckpointError(f"{path}: not listed in the manifest")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); restore the checkpoint") from error
+    if digest(data) != record:
+        raise CheckpointError(
+            f"{path}: {len(data)} bytes whose SHA-256 does not match the manifest's ({record.bytes} bytes); "
+            "the file is damaged or was replaced; restore the checkpoint"
+        )
+    try:
+        return load_safetensors(data)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
+
+
+def load(directory: Path, manifest: Manifest, physics: Map) -> Deceptron:
+    """Rebuilds the Deceptron of a checkpoint, frozen and in evaluation mode.
+
+    Args:
+        physics: the problem's forward map, used where the architecture says ``forward: physics``.
+
+    Raises:
+        CheckpointError: damaged, or its tensors do not fit the architecture in the manifest.
+    """
+    tensors = read_tensors(directory, manifest, MODEL)
+    model = Deceptron(manifest.architecture, physics)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"{directory / MODEL}: does not fit the manifest's architecture: {error}") from error
+    return model.requires_grad_(False).eval()
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _first_problem(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error)

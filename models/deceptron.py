@@ -1,0 +1,231 @@
+"""Deceptron: a forward map f and a learned local inverse g, trained to undo each other (arXiv 2511.21076).
+
+One layer is f(x) = s(W x + b), g(y) = s~(V y + c), V and W^T untied. Layers stack (f first to last, g last to first),
+or carry a nonlinear residual branch beside a linear layer. f may also be the physics itself, leaving only g to learn.
+Normalisation lives inside: everything outside speaks physical units.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Map = Callable[[Tensor], Tensor]
+
+LEAK = 0.1
+
+
+def _leaky(x: Tensor) -> Tensor:
+    return nn.functional.leaky_relu(x, LEAK)
+
+
+def _leaky_mirror(y: Tensor) -> Tensor:
+    """The exact inverse of ``_leaky``."""
+    return nn.functional.leaky_relu(y, 1.0 / LEAK)
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+ACTIVATIONS: dict[str, tuple[Map, Map]] = {
+    "identity": (_identity, _identity),
+    "leaky_relu": (_leaky, _leaky_mirror),
+    "softplus": (nn.functional.softplus, nn.functional.softplus),
+    "tanh": (torch.tanh, torch.tanh),
+    "silu": (nn.functional.silu, nn.functional.silu),
+}
+"""Name -> (s for f, s~ for g)."""
+
+
+@dataclass(frozen=True)
+class DeceptronConfig:
+    """Everything that decides a Deceptron's parameters: shapes, where f comes from, and how f and g are built.
+
+    Attributes:
+        n, m: numbers of unknowns and of observed values.
+        forward: ``surrogate`` learns f; ``physics`` uses the problem's own map and learns g alone.
+        architecture: ``layer`` is the paper's single layer; ``stack`` chains layers through ``hidden`` widths;
+            ``residual`` adds a ``hidden`` MLP branch to a linear layer.
+    """
+
+    n: int
+    m: int
+    forward: Literal["surrogate", "physics"] = "surrogate"
+    architecture: Literal["layer", "stack", "residual"] = "residual"
+    hidden: tuple[int, ...] = ()
+    activation: Literal["identity", "leaky_relu", "softplus", "tanh", "silu"] = "silu"
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or self.m < 1 or any(width < 1 for width in self.hidden):
+            raise ValueError(f"sizes must be positive: n = {self.n}, m = {self.m}, hidden = {self.hidden}")
+        if self.forward == "physics" and self.architecture == "stack":
+            raise ValueError("a stack shares its widths between f and g; with forward='physics' use layer or residual")
+
+
+class DeceptronLayer(nn.Module):
+    """f(x) = s(W x + b), g(y) = s~(V y + c); W (m, n), V (n, m), untied."""
+
+    def __init__(self, n: int, m: int, activation: str = "identity", mirror: str | None = None) -> None:
+        super().__init__()
+        self.W, self.b = nn.Parameter(torch.empty(m, n)), nn.Parameter(torch.zeros(m))
+        self.V, self.c = nn.Parameter(torch.empty(n, m)), nn.Parameter(torch.zeros(n))
+        nn.init.kaiming_uniform_(self.W, a=5**0.5)
+        nn.init.kaiming_uniform_(self.V, a=5**0.5)
+        self._s = ACTIVATIONS[activation][0]
+        self._mirror = ACTIVATIONS[activation if mirror is None else mirror][1]
+
+    def f(self, x: Tensor) -> Tensor:
+        """(B, n) -> (B, m)."""
+        return self._s(nn.functional.linear(x, self.W, self.b))
+
+    def g(self, y: Tensor) -> Tensor:
+        """(B, m) -> (B, n)."""
+        return self._mirror(nn.functional.linear(y, self.V, self.c))
+
+
+class DeceptronStack(nn.Module):
+    """Layers n -> hidden -> m. The last f and the first g are linear, so that neither range is cut."""
+
+    def __init__(self, widths: Sequence[int], activation: str) -> None:
+        super().__init__()
+        last = len(widths) - 2
+        self.layers = nn.ModuleList(
+            DeceptronLayer(
+                widths[i],
+                widths[i + 1],
+                activation if i < last else "identity",
+                activation if i > 0 else "identity",
+            )
+            for i in range(last + 1)
+        )
+
+    def f(self, x: Tensor) -> Tensor:
+        """(B, n) -> (B, m)."""
+        for layer in self.layers:
+            x = layer.f(x)  # type: ignore[operator]
+        return x
+
+    def g(self, y: Tensor) -> Tensor:
+        """(B, m) -> (B, n)."""
+        for layer in reversed(self.layers):
+            y = layer.g(y)  # type: ignore[operator]
+        return y
+
+
+class ResidualDeceptron(nn.Module):
+    """f(x) = W x + b + F(x), g(y) = V y + c + G(y), F and G being MLPs that start at zero."""
+
+    def __init__(self, n: int, m: int, hidden: Sequence[int], activation: str) -> None:
+        super().__init__()
+        self.skip = DeceptronLayer(n, m)
+        self.forward_branch = mlp((n, *hidden, m), activation)
+        self.inverse_branch = mlp((m, *reversed(hidden), n), activation)
+
+    def f(self, x: Tensor) -> Tensor:
+        """(B, n) -> (B, m)."""
+        out: Tensor = self.skip.f(x) + self.forward_branch(x)
+        return out
+
+    def g(self, y: Tensor) -> Tensor:
+        """(B, m) -> (B, n)."""
+        out: Tensor = self.skip.g(y) + self.inverse_branch(y)
+        return out
+
+
+class LearnedInverse(nn.Module):
+    """g(y) = s~(V y + c) or V y + c + G(y), for an f that is given and not learned."""
+
+    def __init__(self, n: int, m: int, hidden: Sequence[int], activation: str) -> None:
+        super().__init__()
+        self.V, self.c = nn.Parameter(torch.empty(n, m)), nn.Parameter(torch.zeros(n))
+        nn.init.kaiming_uniform_(self.V, a=5**0.5)
+        self.inverse_branch = mlp((m, *hidden, n), activation) if hidden else None
+        self._mirror = _identity if hidden else ACTIVATIONS[activation][1]
+
+    def g(self, y: Tensor) -> Tensor:
+        """(B, m) -> (B, n)."""
+        out = self._mirror(nn.functional.linear(y, self.V, self.c))
+        return out if self.inverse_branch is None else out + self.inverse_branch(y)
+
+
+def mlp(widths: Sequence[int], activation: str) -> nn.Sequential:
+    """Linear layers with the activation between them; the last one starts at zero, so the branch starts silent."""
+    parts: list[nn.Module] = []
+    for i in range(len(widths) - 1):
+        parts += [nn.Linear(widths[i], widths[i + 1]), _Activation(activation)]
+    last = parts[-2]
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
+    return nn.Sequential(*parts[:-1])
+
+
+class _Activation(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._s = ACTIVATIONS[name][0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._s(x)
+
+
+class Deceptron(nn.Module):
+    """f: x (B, n) -> y (B, m) and its learned local inverse g: y -> x, both in physical units.
+
+    With z = (x - x_shift) / x_scale and w = (y - y_shift) / y_scale, the pair below works on (z, w).
+
+    Args:
+        config: shapes and architecture.
+        physics: the problem's forward map; required when ``config.forward`` is ``physics``.
+    """
+
+    x_shift: Tensor
+    x_scale: Tensor
+    y_shift: Tensor
+    y_scale: Tensor
+
+    def __init__(self, config: DeceptronConfig, physics: Map | None = None) -> None:
+        super().__init__()
+        if config.forward == "physics" and physics is None:
+            raise ValueError("forward='physics' needs the problem's forward map")
+        self.config = config
+        self._physics = physics if config.forward == "physics" else None
+        self.pair = _build_pair(config)
+        for side, size in (("x", config.n), ("y", config.m)):
+            self.register_buffer(f"{side}_shift", torch.zeros(size))
+            self.register_buffer(f"{side}_scale", torch.ones(size))
+
+    def f(self, x: Tensor) -> Tensor:
+        """The forward map: the physics, or its learned surrogate. (B, n) -> (B, m)."""
+        if self._physics is not None:
+            return self._physics(x)
+        out: Tensor = self.y_shift + self.y_scale * self.pair.f((x - self.x_shift) / self.x_scale)  # type: ignore[operator]
+        return out
+
+    def g(self, y: Tensor) -> Tensor:
+        """The learned local inverse. (B, m) -> (B, n)."""
+        out: Tensor = self.x_shift + self.x_scale * self.pair.g((y - self.y_shift) / self.y_scale)  # type: ignore[operator]
+        return out
+
+    def layers(self) -> list[DeceptronLayer]:
+        """The (W, b, V, c) layers, for starts and penalties; empty where f is the physics."""
+        return [module for module in self.pair.modules() if isinstance(module, DeceptronLayer)]
+
+    def parameters_of(self, side: Literal["f", "g"]) -> list[nn.Parameter]:
+        """The parameters that only f, or only g, depends on."""
+        mine = ("W", "b") if side == "f" else ("V", "c")
+        branch = "forward_branch" if side == "f" else "inverse_branch"
+        return [p for name, p in self.pair.named_parameters() if name.split(".")[-1] in mine or branch in name]
+
+
+def _build_pair(config: DeceptronConfig) -> nn.Module:
+    if config.forward == "physics":
+        hidden = config.hidden if config.architecture == "residual" else ()
+        return LearnedInverse(config.n, config.m, hidden, config.activation)
+    if config.architecture == "layer":
+        return DeceptronLayer(config.n, config.m, config.activation)
+    if config.architecture == "stack":
+        return DeceptronStack((config.n, *config.hidden, config.m), config.activation)
+    return ResidualDeceptron(config.n, config.m, config.hidden, config.activation)

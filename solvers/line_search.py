@@ -1,0 +1,55 @@
+"""Armijo backtracking along a method's curve, projected and relaxed, row by row (Nocedal and Wright, ch. 3)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from solvers.method import Curve, Iterate, Objective
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the search ended: x (B, n), f(x) (B, m), alpha (B, 1), accepted (B,), trials per row (B,)."""
+
+    x: Tensor
+    y: Tensor
+    alpha: Tensor
+    accepted: Tensor
+    trials: Tensor
+
+
+@dataclass(frozen=True)
+class Armijo:
+    """Accept x+ = P((1 - rho) x + rho x(alpha)) when Phi(x+) <= Phi(x) + slope * min(0, grad Phi . (x+ - x)).
+
+    alpha starts at 1 and is multiplied by ``shrink`` at most ``halvings`` times. A curve that is no descent direction
+    must still not raise the misfit, hence the min.
+    """
+
+    slope: float = 1e-4
+    shrink: float = 0.5
+    halvings: int = 8
+    relaxation: float = 1.0
+
+    def search(self, objective: Objective, observation: Tensor, at: Iterate, curve: Curve) -> Found:
+        """Tries ever shorter steps for the rows that still want one; an accepted row is computed no further."""
+        x, y = at.x.clone(), at.y.clone()
+        alpha = torch.ones(len(x), 1, dtype=x.dtype, device=x.device)
+        accepted = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        trials = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        rows = torch.arange(len(x), device=x.device)
+        for _ in range(self.halvings + 1):
+            trial = objective.constraint.project(at.x + self.relaxation * (curve(alpha[rows]) - at.x))
+            reached = objective.forward(trial)
+            misfit = objective.misfit(reached - observation)
+            enough = misfit <= at.misfit + self.slope * ((trial - at.x) * at.gradient).sum(1).clamp(max=0)
+            enough &= (trial != at.x).any(1)
+            trials[rows] += 1
+            x[rows[enough]], y[rows[enough]], accepted[rows[enough]] = trial[enough], reached[enough], True
+            if enough.all():
+                break
+            rest = ~enough
+            rows, observation, at, curve = rows[rest], observation[rest], at[rest], curve[rest]
+            alpha[rows] *= self.shrink
+        return Found(x, y, alpha, accepted, trials)

@@ -1,0 +1,185 @@
+"""What a solver is made of: the objective, where the rows stand, and a method that proposes a curve from there.
+
+    Phi(x) = 1/2 mean_i ((f(x) - y*)_i / w_i)^2   over the problem's set C,   w the unit in which residuals count.
+
+A method is a curve alpha -> x(alpha): straight for gradient, Gauss-Newton, Levenberg-Marquardt and L-BFGS, through the
+learned inverse for D-IPG. That is the whole difference between methods.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import ClassVar, Protocol, Self, cast
+
+import torch
+from torch import Tensor
+from torch.func import jacfwd, jacrev, jvp, vjp, vmap
+
+from physics.constraints import Constraint
+
+Map = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Tensors that share a leading batch dimension; indexing selects rows of all of them, nested ones too."""
+
+    def __getitem__(self, rows: Tensor) -> Self:
+        values = (getattr(self, field.name) for field in fields(self))
+        return type(self)(*(value[rows] if isinstance(value, Tensor | Rows) else value for value in values))
+
+
+def put_rows(whole: Tensor | Rows, rows: Tensor, part: Tensor | Rows) -> None:
+    """Writes part into whole at ``rows``, in place."""
+    if isinstance(whole, Tensor):
+        whole[rows] = cast(Tensor, part)
+        return
+    for field in fields(whole):
+        value = getattr(whole, field.name)
+        if isinstance(value, Tensor | Rows):
+            put_rows(value, rows, getattr(part, field.name))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The engine below the loop: f with its derivatives, the learned inverse g, the set C, the residual unit w (m,)."""
+
+    forward: Map
+    inverse: Map
+    constraint: Constraint
+    weight: Tensor
+    scale: Tensor
+
+    def misfit(self, residual: Tensor) -> Tensor:
+        """Phi per row from the residual f(x) - y* (B, m)."""
+        return 0.5 * (residual / self.weight).square().mean(1)
+
+    def pushed(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """J_f(x) tangent, (B, m)."""
+        out: Tensor = jvp(self.forward, (x,), (tangent,))[1]
+        return out
+
+    def pulled(self, x: Tensor, cotangent: Tensor) -> Tensor:
+        """J_f(x)^T cotangent, (B, n)."""
+        out: Tensor = vjp(self.forward, x)[1](cotangent)[0]
+        return out
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """J_f (B, m, n), by the cheaper mode: one tangent per unknown, or one cotangent per observed value."""
+        n, m = x.shape[1], len(self.weight)
+        mode = jacfwd if n <= m else jacrev
+        out: Tensor = vmap(mode(lambda row: self.forward(row[None])[0]))(x)
+        return out
+
+
+@dataclass(frozen=True)
+class Iterate(Rows):
+    """Where the rows stand: x (B, n), y = f(x) (B, m), residual y - y* (B, m), misfit (B,), gradient (B, n)."""
+
+    x: Tensor
+    y: Tensor
+    residual: Tensor
+    misfit: Tensor
+    gradient: Tensor
+
+    @classmethod
+    def at(cls, objective: Objective, x: Tensor, observation: Tensor) -> "Iterate":
+        """Evaluates f once and its adjoint once."""
+        y, pull_back = vjp(objective.forward, x)  # type: ignore[misc]
+        residual = y - observation
+        gradient = pull_back(residual / (objective.weight.square() * len(objective.weight)))[0]
+        return cls(x, y, residual, objective.misfit(residual), gradient)
+
+
+@dataclass(frozen=True)
+class Curve(Rows):
+    """Trial points before relaxation and projection; selecting rows narrows it to them."""
+
+    def __call__(self, alpha: Tensor) -> Tensor:
+        """Step sizes (B, 1) -> x (B, n)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Straight(Curve):
+    """x + alpha * direction."""
+
+    x: Tensor
+    direction: Tensor
+
+    def __call__(self, alpha: Tensor) -> Tensor:
+        return self.x + alpha * self.direction
+
+
+@dataclass(frozen=True)
+class Memory(Rows):
+    """What a method remembers between iterations, per row; nothing unless a method says so."""
+
+
+CHARGES = ("forward", "vjp", "jvp", "inverse", "linear_solve")
+
+
+def charge(rows: int, **counts: int | Tensor) -> Tensor:
+    """Evaluations per row as a (rows, 5) tensor in the order of CHARGES; a count is one number or one for each row."""
+    out = torch.zeros(rows, len(CHARGES), dtype=torch.long)
+    for name, count in counts.items():
+        out[:, CHARGES.index(name)] = count
+    return out
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A curve from here, the memory it leaves, and what it cost each row beyond the iterate itself."""
+
+    curve: Curve
+    memory: Memory
+    cost: Tensor
+
+
+class Method(Protocol):
+    """Proposes curves. Frozen and shared by all rows; whatever changes per row lives in its Memory."""
+
+    @property
+    def inverses_per_trial(self) -> int:
+        """Evaluations of g for each point of the curve: 1 for D-IPG, 0 for straight curves."""
+        ...
+
+    def begin(self, objective: Objective, x: Tensor) -> Memory:
+        """The memory before the first iteration from x (B, n)."""
+        ...
+
+    def propose(self, objective: Objective, at: Iterate, memory: Memory) -> Proposal:
+        """The curve from here."""
+        ...
+
+    def learn(self, memory: Memory, alpha: Tensor, accepted: Tensor) -> tuple[Memory, Tensor]:
+        """After the line search: the new memory, and which rejected rows (B,) may try again from where they are.
+
+        Args:
+            alpha: accepted step sizes (B, 1); accepted: which rows found one (B,).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Memoryless:
+    """A method that remembers nothing and gives up when its line search does."""
+
+    inverses_per_trial: ClassVar[int] = 0
+
+    def begin(self, objective: Objective, x: Tensor) -> Memory:
+        """Nothing to remember."""
+        return Memory()
+
+    def learn(self, memory: Memory, alpha: Tensor, accepted: Tensor) -> tuple[Memory, Tensor]:
+        """A failed line search ends the row."""
+        return memory, torch.zeros_like(accepted)
+
+
+def free_components(objective: Objective, at: Iterate) -> Tensor:
+    """1 where a short projected gradient step moves the unknown, 0 where C holds it (B, n) (Bertsekas 1982).
+
+    Newton-like steps are taken in the free components; in the others the constraint, not the data, decides.
+    """
+    length = 1e-3 * objective.scale.min() / at.gradient.abs().amax(1, keepdim=True).clamp_min(1e-30)
+    moved = objective.constraint.project(at.x - length * at.gradient) - at.x
+    return ((moved != 0) | (at.gradient == 0)).to(at.x)

@@ -1,0 +1,184 @@
+"""The named ways to solve: which methods, from which start, under which rules.
+
+``paper`` is arXiv 2511.21076's protocol; ``product`` goes to the noise level with full steps.
+
+    preset     residual unit w         tolerance                       rho   cap   D-IPG       x-GD step
+    paper      std of y per component  0.30                            0.4   200   published   1
+    product    noise_std               sqrt(chi2_.999(m) / m)          1.0    50   anchored    Barzilai-Borwein
+
+The noise level is the discrepancy principle (Morozov 1966): a residual that noise alone exceeds once in a thousand.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+
+import torch
+from scipy.stats import chi2
+from torch import Tensor
+
+from models.deceptron import Deceptron
+from physics.constraints import Constraint, intersect
+from physics.problem import Problem
+from solvers.dipg import DIPG
+from solvers.gauss_newton import DENSE_UP_TO, ConjugateGradient, Dense, GaussNewton, LevenbergMarquardt, LinearSolver
+from solvers.gradient import BarzilaiBorwein, FixedStepGradient
+from solvers.lbfgs import LBFGS
+from solvers.line_search import Armijo
+from solvers.method import Method, Objective
+from solvers.solve import Progress, Rules, Solution, Status, solve
+
+Preset = Literal["product", "paper"]
+
+METHODS = ("auto", "dipg", "gn", "lm", "gd", "lbfgs", "oneshot")
+PRESETS = ("product", "paper")
+PAPER_TOLERANCE, PAPER_RELAXATION, PAPER_CAP = 0.30, 0.4, 200
+PRODUCT_CAP = 50
+
+
+class Start(StrEnum):
+    """Where a stage begins."""
+
+    PRIOR = "prior"
+    ONE_SHOT = "one-shot"
+    PREVIOUS = "previous"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One method from one start; ``cap`` overrides the rules' iteration limit."""
+
+    name: str
+    method: Method
+    start: Start
+    cap: int | None = None
+
+
+Plan = tuple[Stage, ...]
+"""Stages in turn: each takes over the rows that the one before left unconverged."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A solution, and the index of the stage (B,) whose answer each row carries."""
+
+    solution: Solution
+    solved_by: Tensor
+
+
+def noise_level(m: int) -> float:
+    """rms residual over noise that pure noise exceeds with probability 0.001: sqrt(chi2_.999(m) / m)."""
+    return float((chi2.ppf(0.999, m) / m) ** 0.5)
+
+
+def rules_for(preset: Preset, m: int) -> Rules:
+    """The protocol of a preset for m observed values, the same for every method."""
+    if preset == "paper":
+        return Rules(Armijo(relaxation=PAPER_RELAXATION), PAPER_TOLERANCE, PAPER_CAP)
+    return Rules(Armijo(), noise_level(m), PRODUCT_CAP)
+
+
+def objective_for(
+    preset: Preset, problem: Problem, deceptron: Deceptron, tighter: Constraint | None = None
+) -> Objective:
+    """The misfit of a preset through a Deceptron, over the problem's set or a tighter one."""
+    like = deceptron.x_scale
+    weight = deceptron.y_scale if preset == "paper" else torch.full_like(deceptron.y_scale, problem.noise_std)
+    constraint = problem.constraint if tighter is None else intersect(problem.constraint, tighter)
+    return Objective(deceptron.f, deceptron.g, constraint, weight, torch.tensor(problem.scale).to(like))
+
+
+def plan_for(method: str, preset: Preset, n: int) -> Plan:
+    """The stages of a method's name under a preset, for n unknowns."""
+    first = Start.PRIOR if preset == "paper" else Start.ONE_SHOT
+    linear: LinearSolver = Dense() if n <= DENSE_UP_TO else ConjugateGradient()
+    dipg = Stage("dipg", DIPG(anchored=preset == "product"), first)
+    lm = LevenbergMarquardt(linear_solver=linear)
+    plans: dict[str, Plan] = {
+        "auto": (dipg, Stage("lm", lm, Start.PREVIOUS), Stage("lm", lm, Start.PRIOR)),
+        "dipg": (dipg,),
+        "gn": (Stage("gn", GaussNewton(linear_solver=linear), Start.PRIOR),),
+        "lm": (Stage("lm", lm, Start.PRIOR),),
+        "gd": (Stage("gd", FixedStepGradient() if preset == "paper" else BarzilaiBorwein(), Start.PRIOR),),
+        "lbfgs": (Stage("lbfgs", LBFGS(), Start.PRIOR),),
+        "oneshot": (Stage("oneshot", DIPG(), Start.ONE_SHOT, cap=0),),
+    }
+    return plans[method]
+
+
+def run_plan(
+    plan: Plan,
+    objective: Objective,
+    observation: Tensor,
+    prior_start: Sequence[float] | Tensor,
+    rules: Rules,
+    history: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Runs the stages; each row keeps the answer with the smallest residual of those it was given.
+
+    Args:
+        observation: (B, m); prior_start: (n,), the start of methods without a learned inverse.
+    """
+    prior = torch.as_tensor(prior_start).to(objective.scale).expand(len(observation), -1)
+    best: Solution | None = None
+    solved_by = torch.zeros(len(observation), dtype=torch.long, device=observation.device)
+    for index, stage in enumerate(plan):
+        rows = _open_rows(best, observation)
+        if not len(rows):
+            break
+        start = _start(stage.start, objective, observation[rows], prior[rows], None if best is None else best.x[rows])
+        stage_rules = rules if stage.cap is None else replace(rules, max_iterations=stage.cap)
+        found = solve(objective, observation[rows], start, stage.method, stage_rules, history, progress)
+        found.cost[:, 3] += int(stage.start is Start.ONE_SHOT)
+        if best is None:
+            best = found
+            continue
+        better = found.residual_rms < best.residual_rms[rows]
+        solved_by[rows[better]] = index
+        best = _merge(best, rows, found, better)
+    if best is None:
+        raise ValueError("a plan needs at least one stage, and a batch at least one row")
+    return Outcome(best, solved_by)
+
+
+def _open_rows(best: Solution | None, observation: Tensor) -> Tensor:
+    if best is None:
+        return torch.arange(len(observation), device=observation.device)
+    unfinished = (best.status == Status.STALLED) | (best.status == Status.MAX_ITERATIONS)
+    return unfinished.nonzero()[:, 0]
+
+
+def _start(start: Start, objective: Objective, observation: Tensor, prior: Tensor, previous: Tensor | None) -> Tensor:
+    if start is Start.ONE_SHOT:
+        return objective.inverse(observation)
+    return prior if start is Start.PRIOR or previous is None else previous
+
+
+def _merge(best: Solution, rows: Tensor, found: Solution, better: Tensor) -> Solution:
+    """Rows that got better take the new answer; every row that was tried again pays for it."""
+    take = rows[better]
+    x, y, rms, status = best.x.clone(), best.y.clone(), best.residual_rms.clone(), best.status.clone()
+    x[take], y[take], rms[take], status[take] = (
+        found.x[better],
+        found.y[better],
+        found.residual_rms[better],
+        found.status[better],
+    )
+    iterations, cost = best.iterations.clone(), best.cost.clone()
+    iterations[rows] += found.iterations
+    cost[rows.cpu()] += found.cost
+    return Solution(x, y, rms, status, iterations, cost, _joined(best.history, rows, found.history))
+
+
+def _joined(first: Tensor | None, rows: Tensor, second: Tensor | None) -> Tensor | None:
+    """Histories end to end: a row's later stage follows directly on its earlier one."""
+    if first is None or second is None:
+        return first
+    out = torch.full((len(first), first.shape[1] + second.shape[1]), torch.nan, dtype=first.dtype, device=first.device)
+    out[:, : first.shape[1]] = first
+    for row, later in zip(rows.tolist(), second, strict=True):
+        end = int(first[row].isfinite().sum())
+        out[row, end : end + len(later)] = later
+    return out

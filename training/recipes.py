@@ -1,0 +1,153 @@
+"""How each shipped checkpoint is made: one frozen value a recipe.
+
+Losses are measured in normalised units and averaged over rows; each has its own weight and is off at zero.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+from models.deceptron import DeceptronConfig
+from physics.problem import Problem
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The seven terms of arXiv 2511.21076, and the solver-aware one (training/losses.py has the formulas)."""
+
+    task: float = 0.0
+    reconstruction: float = 0.0
+    cycle: float = 0.0
+    spectral: float = 0.0
+    tie: float = 0.0
+    composition: float = 0.0
+    jcp: float = 0.0
+    contraction: float = 0.0
+
+    def active(self) -> dict[str, float]:
+        """The terms that are switched on."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name) != 0.0}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training: how many batches, which side learns, under which weights.
+
+    ``jcp_ramp`` raises the JCP weight linearly from 0 to its value between these fractions of the stage.
+    """
+
+    name: str
+    batches: int
+    weights: Weights
+    sides: tuple[Literal["f", "g"], ...] = ("f", "g")
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    jcp_ramp: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a training run depends on, save its seed.
+
+    Attributes:
+        start: ``pseudoinverse`` is the paper's (W ridge fit of y on x, V its damped pseudoinverse); ``regression`` fits
+            g's linear part to x on noisy y, the linear-MMSE estimator; ``random`` leaves the layers as initialised.
+        noise_aware: g learns from noisy observations rather than from f(x) itself.
+        probes: directions of JCP; ``covariance`` draws them from the training covariance of x (directions that occur).
+    """
+
+    name: str
+    version: int
+    problem: str
+    preset: Literal["paper", "product"]
+    forward: Literal["surrogate", "physics"]
+    architecture: Literal["layer", "stack", "residual"]
+    hidden: tuple[int, ...]
+    activation: Literal["identity", "leaky_relu", "softplus", "tanh", "silu"]
+    stages: tuple[Stage, ...]
+    start: Literal["pseudoinverse", "regression", "random"]
+    normalise_x: bool = True
+    noise_aware: bool = True
+    probes: Literal["gaussian", "rademacher", "covariance"] = "covariance"
+    probe_count: int = 2
+    train_items: int = 100_000
+    validation_items: int = 500
+    test_items: int = 500
+    calibration_items: int = 2_000
+    batch_size: int = 512
+    gradient_clip: float = 1.0
+    data_seed: int = 2511_21076
+
+    def config(self, problem: Problem) -> DeceptronConfig:
+        """The Deceptron this recipe trains for a problem."""
+        return DeceptronConfig(problem.n, problem.m, self.forward, self.architecture, self.hidden, self.activation)
+
+    def smoke(self) -> "Recipe":
+        """The same path in seconds: every stage cut to at most 60 batches, data to a few thousand items."""
+        stages = tuple(replace(stage, batches=min(stage.batches, 60)) for stage in self.stages)
+        return replace(self, stages=stages, train_items=min(self.train_items, 5_000), calibration_items=500)
+
+
+def _paper(problem: str, unknowns: int) -> Recipe:
+    """Section 4 of arXiv 2511.21076: one linear layer, Adam 5e-4, 60 epochs of 40 batches of 128."""
+    weights = Weights(
+        task=1.0,
+        reconstruction=0.1,
+        cycle=0.05,
+        spectral=1e-6,
+        tie=1e-4,
+        composition=1e-3,
+        jcp=1e-3 * unknowns,  # the paper sums over unknowns, we average
+    )
+    return Recipe(
+        name=f"{problem}-paper",
+        version=1,
+        problem=problem,
+        preset="paper",
+        forward="surrogate",
+        architecture="layer",
+        hidden=(),
+        activation="identity",
+        stages=(Stage("joint", 2400, weights, learning_rate=5e-4, jcp_ramp=(0.2, 0.8)),),
+        start="pseudoinverse",
+        normalise_x=False,
+        noise_aware=False,
+        probes="gaussian",
+        train_items=5_000,
+        batch_size=128,
+        gradient_clip=0.5,
+    )
+
+
+HEAT1D = Recipe(
+    name="heat1d",
+    version=1,
+    problem="heat1d",
+    preset="product",
+    forward="physics",
+    architecture="residual",
+    hidden=(128, 128),
+    activation="silu",
+    stages=(
+        Stage("inverse", 4000, Weights(reconstruction=1.0), ("g",), 1e-3, "cosine"),
+        Stage("solver", 1000, Weights(reconstruction=1.0, contraction=2e-3, jcp=1e-3), ("g",), 2e-4, "cosine"),
+    ),
+    start="regression",
+)
+
+OSCILLATOR = Recipe(
+    name="oscillator",
+    version=1,
+    problem="oscillator",
+    preset="product",
+    forward="physics",
+    architecture="residual",
+    hidden=(256, 256, 256),
+    activation="silu",
+    stages=(Stage("solver", 12_000, Weights(reconstruction=1.0, contraction=0.02), ("g",), 2e-3, "cosine"),),
+    start="regression",
+    train_items=500_000,
+)
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (HEAT1D, OSCILLATOR, _paper("heat1d", 64), _paper("oscillator", 5))
+}

@@ -1,0 +1,139 @@
+"""From a recipe's name to a checkpoint on disk: data, start, stages, evaluation, calibration."""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version as package_version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.checkpoint import Manifest, save
+from models.deceptron import Deceptron
+from physics.problem import Problem, load_problem
+from training.data import Items, Split, split_of
+from training.evaluate import evaluate
+from training.recipes import RECIPES, Recipe
+from training.start import prepare
+from training.trainer import Trainer
+from trust.calibrate import calibrate
+
+BUDGETS = ("smoke", "full")
+EXAMPLES = 6
+
+
+class UnknownRecipe(LookupError):
+    """No recipe of that name; the message lists them."""
+
+
+def find_recipe(name: str, budget: str) -> Recipe:
+    """A recipe at its full or smoke size."""
+    if name not in RECIPES:
+        raise UnknownRecipe(f"no recipe named {name!r}; there are {', '.join(sorted(RECIPES))}")
+    if budget not in BUDGETS:
+        raise ValueError(f"budget must be one of {', '.join(BUDGETS)}, not {budget!r}")
+    return RECIPES[name] if budget == "full" else RECIPES[name].smoke()
+
+
+def train(
+    recipe: str | Recipe, out: Path, seeds: Sequence[int] = (0,), budget: str = "full", resume: bool = False
+) -> Path:
+    """Trains once per seed and keeps the first seed's checkpoint; the others give the metrics their spread.
+
+    Returns:
+        The checkpoint's directory, ``out/NAME/VERSION``.
+    """
+    chosen = find_recipe(recipe, budget) if isinstance(recipe, str) else recipe
+    problem = load_problem(chosen.problem)
+    training = split_of(problem, chosen, Split.TRAIN)
+    directory = out
+    for seed in reversed(seeds):  # the first seed is trained last, so its checkpoint is the one that stays
+        directory = _train_one(problem, chosen, training, out, seed, budget, resume)
+    return directory
+
+
+def fit(
+    problem: Problem, recipe: Recipe, training: Items, seed: int, resume_file: Path, resume: bool = False
+) -> Deceptron:
+    """One trained Deceptron, nothing written but the resume file."""
+    torch.manual_seed(seed)  # the layers' own initialisation takes no generator
+    deceptron = Deceptron(recipe.config(problem), problem.forward)
+    prepare(deceptron, problem, recipe, training)
+    Trainer(problem, recipe, deceptron, training, seed, resume_file, quiet=not sys.stderr.isatty()).run(resume)
+    return deceptron.requires_grad_(False).eval()
+
+
+def _train_one(
+    problem: Problem, recipe: Recipe, training: Items, out: Path, seed: int, budget: str, resume: bool
+) -> Path:
+    resume_file = out / recipe.name / f".resume-{budget}-{seed}.safetensors"
+    deceptron = fit(problem, recipe, training, seed, resume_file, resume)
+    validation, test, held_out = (
+        split_of(problem, recipe, split) for split in (Split.VALIDATION, Split.TEST, Split.CALIBRATION)
+    )
+    metrics = evaluate(problem, deceptron, recipe.preset, training, validation, test)
+    calibration = calibrate(problem, deceptron, recipe.preset, (training.x, training.y), (held_out.x, held_out.y))
+    directory = save(
+        out,
+        _manifest(problem, recipe, deceptron, seed, budget, metrics),
+        deceptron,
+        {"calibration": calibration.tensors(), "examples": examples(problem, test)},
+    )
+    width = max(map(len, metrics))
+    report = "\n".join(f"  {name:{width}s} {value:.6g}" for name, value in metrics.items())
+    sys.stderr.write(f"{directory} (seed {seed}, budget {budget})\n{report}\n")
+    return directory
+
+
+def examples(problem: Problem, test: Items) -> dict[str, Tensor]:
+    """A few test items for people to try: in range, one with five times the noise, one with stuck sensors."""
+    x, y, clean = test.x[:EXAMPLES], test.y[:EXAMPLES].clone(), test.clean[:EXAMPLES]
+    y[-2] = clean[-2] + 5.0 * (y[-2] - clean[-2])
+    y[-1, problem.m // 2 :] = y[-1, problem.m // 2]
+    return {"unknowns": x.contiguous(), "observations": y.contiguous(), "kind": torch.tensor([0, 0, 0, 0, 1, 2])}
+
+
+def _manifest(
+    problem: Problem, recipe: Recipe, deceptron: Deceptron, seed: int, budget: str, metrics: dict[str, float]
+) -> Manifest:
+    return Manifest(
+        format_version=1,
+        name=recipe.name,
+        version=recipe.version,
+        problem=recipe.problem,
+        preset=recipe.preset,
+        architecture=deceptron.config,
+        recipe=asdict(recipe),
+        budget=budget,
+        seed=seed,
+        git_commit=git_commit(),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version(), "torch": torch.__version__, "numpy": package_version("numpy")},
+        data={
+            "train": recipe.train_items,
+            "validation": recipe.validation_items,
+            "test": recipe.test_items,
+            "calibration": recipe.calibration_items,
+            "seed": recipe.data_seed,
+        },
+        metrics=metrics,
+    )
+
+
+def git_commit() -> str:
+    """The checkout's commit, with + when it has uncommitted changes; unknown outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        run = subprocess.run(  # noqa: S603
+            ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return run.stdout.strip() or "unknown"
