@@ -8,14 +8,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.errors import ServiceError
+
 PREFIX = "DECEPTRON_"
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
-class SettingsError(Exception):
+class SettingsError(ServiceError):
     """A setting is wrong; the text names the environment variable."""
+
+    title = "Wrong setting"
 
 
 class Settings(BaseSettings):
@@ -63,7 +67,7 @@ class Settings(BaseSettings):
     window_ms: float = Field(default=2.0, ge=0, description="How long a worker waits for a batch to fill.")
     heartbeat_s: Seconds = Field(default=2.0, description="Interval of a worker's sign of life.")
     reclaim_every_s: Seconds = Field(default=2.0, description="Interval of the search for abandoned chunks.")
-    drain_s: Seconds = Field(default=10.0, description="How long a stopping process may finish what it holds.")
+    drain_s: Seconds = Field(default=5.0, description="How long a stopping process may finish what it holds.")
 
     def state_dir(self) -> Path:
         """The data directory, with its default resolved."""

@@ -1,0 +1,83 @@
+"""The API: `create_app(settings)`. It never solves anything itself; it validates, queues and reports."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.inference import Inference
+from service.logs import RequestLog
+from service.queue.connection import connect_async
+from service.queue.jobs import JobStore
+from service.responses import PROBLEM, install_error_handlers
+from service.routes import health, jobs, models, solve
+from service.schemas import CompareRequest, InvertRequest, ProblemDocument
+from service.settings import Settings, load_settings
+from service.state import Services
+from service.wiring import queue_limits, require_redis, running_commit, running_version
+
+_DESCRIPTION = "Inversion as a service: from an observation to the unknowns behind it, and whether to believe them."
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; settings come from the environment when none are given. Raises SettingsError."""
+    settings = require_redis(settings or load_settings())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        client = connect_async(settings.redis_url)
+        store = JobStore(client, queue_limits(settings))
+        # The API only looks at requests: the workers have the device to themselves.
+        inference = Inference(settings.checkpoints, device="cpu")
+        app.state.services = Services(
+            settings=settings,
+            store=store,
+            inference=inference,
+            limiter=CapacityLimiter(settings.decode_threads),
+            commit=running_commit(settings),
+        )
+        yield
+        await store.close()
+        await client.aclose()
+
+    app = FastAPI(
+        title="Deceptron",
+        version=running_version(),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        responses={"default": {"model": ProblemDocument, "description": "any error (RFC 9457)"}},
+    )
+    for part in (solve, jobs, models, health):
+        app.include_router(part.router)
+    install_error_handlers(app)
+    app.add_middleware(RequestLog)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with the bodies that are read by hand and with problem documents as the errors."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = schema.setdefault("components", {}).setdefault("schemas", {})
+    for model in (InvertRequest, CompareRequest):
+        definition = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        components.update(definition.pop("$defs", {}))
+        components[model.__name__] = definition
+    for path in schema["paths"].values():
+        for operation in path.values():
+            _problem_errors(operation["responses"])
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components.pop(unused, None)
+    app.openapi_schema = schema
+    return schema
+
+
+def _problem_errors(responses: dict[str, Any]) -> None:
+    responses.pop("422", None)  # FastAPI's own shape, which we never send
+    default = responses.get("default", {})
+    default["content"] = {PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}

@@ -1,0 +1,86 @@
+"""`deceptron invert` and `deceptron models`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from service.arrays import as_observations, decode_npy, encode_npy
+from service.cli.tables import item_rows, table
+from service.client import Client, Comparison, Result
+from service.client.flows import Options
+
+METHODS = ("auto", "dipg", "gn", "lm", "gd", "lbfgs", "oneshot")
+SHOWN = 20
+
+
+@click.command()
+@click.argument("model")
+@click.argument("file", type=click.File("rb"))
+@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True)
+@click.option("--preset", type=click.Choice(["product", "paper"]), default="product", show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the reconstructions there (npy).")
+@click.option("--url", help="A running service; without it the work is done in this process.")
+def invert(model: str, file: Any, method: str, preset: str, out: Path | None, url: str | None) -> None:
+    """Reconstruct what lies behind the observations in FILE (npy, m or B x m; - reads standard input)."""
+    observations = as_observations(decode_npy(file.read(), file.name), file.name)
+    result = solve(model, observations, method, preset, url)
+    for line in table(item_rows(result.items[:SHOWN])):
+        click.echo(line)
+    if len(result.items) > SHOWN:
+        click.echo(f"... and {len(result.items) - SHOWN} more")
+    click.echo(summary(result))
+    if out is not None:
+        out.write_bytes(encode_npy(result.x))
+        click.echo(f"reconstructions: {out}")
+
+
+@click.command()
+@click.option("--url", help="A running service; without it the local checkpoints are listed.")
+def models(url: str | None) -> None:
+    """List the models."""
+    rows = [["model", "version", "problem", "unknowns", "values per observation", "methods"]]
+    for card in _cards(url):
+        unknown, observation = (_shape_text(card[part]["shape"]) for part in ("unknown", "observation"))
+        rows.append([card["name"], card["version"], card["problem"], unknown, observation, " ".join(card["methods"])])
+    for line in table(rows):
+        click.echo(line)
+
+
+def solve(model: str, observations: np.ndarray, method: str, preset: str, url: str | None) -> Result:
+    """Through the service at `url`, or in this process."""
+    result: Result | Comparison
+    if url is not None:
+        with Client(url) as client:
+            return client.invert(model, observations, method=method, options=Options(preset=preset))
+    from service.cli.local import invert_locally
+
+    result = invert_locally(observations, {"model": model, "method": method, "preset": preset})
+    if not isinstance(result, Result):
+        raise TypeError("an inversion gave a comparison")
+    return result
+
+
+def summary(result: Result) -> str:
+    """One line: how many of which verdict, how long it took, where."""
+    counts: dict[str, int] = {}
+    for verdict in result.verdicts:
+        counts[verdict or "failed"] = counts.get(verdict or "failed", 0) + 1
+    verdicts = ", ".join(f"{count} {name}" for name, count in counts.items())
+    took_s = (result.timing.solve_s or 0.0) + (result.timing.diagnose_s or 0.0)
+    return f"{verdicts}; {1000 * took_s:.1f} ms for {len(result.items)} on {result.device} ({result.engine})"
+
+
+def _cards(url: str | None) -> list[dict[str, Any]]:
+    if url is not None:
+        with Client(url) as client:
+            return client.models()
+    from service.cli.local import open_inference
+
+    inference = open_inference()
+    return [inference.card(manifest.name, manifest.version) for manifest in inference.manifests()]
+
+
+def _shape_text(shape: Any) -> str:
+    return " x ".join(str(size) for size in shape)

@@ -1,0 +1,206 @@
+"""What both clients do, written once: generators that yield what they need done (a call, a pause) and get its outcome.
+
+The sync client does the yielded things itself, the async one awaits them; neither knows anything of the protocol.
+"""
+
+import random
+import uuid
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+import numpy as np
+
+from service.arrays import encode_object
+from service.client.types import (
+    ClientError,
+    Job,
+    JobFailed,
+    Problem,
+    Retries,
+    Unreachable,
+    WaitTimeout,
+    read_job,
+)
+
+T = TypeVar("T")
+JSON = "application/json"
+POLL_WAIT_S = 5.0  # the server holds each poll back this long, so that the progress bar still moves
+AGAIN = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Call:
+    """Do this request; the outcome is a response or the transport's exception."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Do nothing for so long."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Now:
+    """Tell the monotonic time."""
+
+
+Step = Call | Pause | Now
+Flow = Generator[Step, Any, T]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a request; None is the preset's own."""
+
+    preset: str = "product"
+    max_iterations: int | None = None
+    relaxation: float | None = None
+    tolerance: float | None = None
+    history: bool = False
+
+    def document(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def request(call: Call, retries: Retries) -> Flow[httpx.Response]:
+    """A successful response; repeats after 429, 503 and broken connections. Raises Problem, Unreachable."""
+    for attempt in range(retries.attempts):
+        outcome = yield call
+        if isinstance(outcome, httpx.Response) and outcome.status_code not in AGAIN:
+            return _checked(outcome)
+        if attempt + 1 < retries.attempts:
+            yield Pause(_delay_s(outcome, attempt, retries))
+    if isinstance(outcome, httpx.Response):
+        return _checked(outcome)
+    raise Unreachable(f"no answer from the service ({type(outcome).__name__}: {outcome})") from outcome
+
+
+def _delay_s(outcome: httpx.Response | Exception, attempt: int, retries: Retries) -> float:
+    """Retry-After where given, else exponential; with jitter, so that many clients do not come back at once."""
+    backoff_s = min(retries.longest_delay_s, retries.first_delay_s * 2**attempt)
+    asked: str = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
+    if asked.isdigit():
+        return float(asked) + random.uniform(0, 0.25 * (1 + backoff_s))
+    pause_s: float = backoff_s * random.uniform(0.5, 1.0)
+    return pause_s
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    try:
+        document = response.json()
+    except ValueError:
+        document = {"title": response.reason_phrase, "detail": response.text[:200]}
+    raise Problem(document if isinstance(document, dict) else {}, response.status_code)
+
+
+def submit(
+    kind: str,
+    model: str,
+    observations: Any,
+    methods: Mapping[str, Any],
+    options: Options,
+    constraint: Mapping[str, Any] | None,
+    retries: Retries,
+) -> Flow[Job]:
+    """Queue a job. The body is JSON around base64 arrays: small, and with room for any constraint."""
+    array = np.asarray(observations)
+    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
+        raise ClientError(f"observations must be numbers, not {array.dtype}")
+    array = array.astype(np.float64) if array.dtype == np.float16 else array
+    body = {"model": model, "observations": encode_object(array), "options": options.document(), **methods}
+    if constraint is not None:
+        body["constraint"] = _plain(constraint)
+    headers = {"Idempotency-Key": uuid.uuid4().hex}  # one key for all attempts: a repeated POST is the same job
+    response = yield from request(Call("POST", f"/{kind}", headers=headers, json=body, timeout_s=120), retries)
+    return read_job(response.json())
+
+
+def _plain(value: Any) -> Any:
+    """Arrays inside a constraint as lists."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def job(job_id: str, wait_s: float, retries: Retries) -> Flow[Job]:
+    """The job now, or when it finishes within `wait_s`."""
+    query = {"wait": f"{wait_s:g}"} if wait_s > 0 else {}
+    response = yield from request(Call("GET", f"/jobs/{job_id}", query, timeout_s=30 + wait_s), retries)
+    return read_job(response.json())
+
+
+def wait(job_id: str, timeout_s: float | None, seen: Callable[[Job], None], retries: Retries) -> Flow[Job]:
+    """The finished job; `seen` is told of every look. Raises WaitTimeout."""
+    deadline = None if timeout_s is None else (yield Now()) + timeout_s
+    hold_s = 0.2  # short jobs first: the bar of a long one then moves every POLL_WAIT_S at least
+    while True:
+        left_s = hold_s if deadline is None else min(hold_s, deadline - (yield Now()))
+        found = yield from job(job_id, max(left_s, 0.0), retries)
+        seen(found)
+        if found.finished:
+            return found
+        if left_s <= 0:
+            raise WaitTimeout(f"job {job_id} is {found.status} after {timeout_s:g} s ({found.done} of {found.total})")
+        hold_s = min(POLL_WAIT_S if found.done == 0 else 1.0, 2 * hold_s)
+
+
+def result_document(found: Job, retries: Retries) -> Flow[Mapping[str, Any]]:
+    """The result document of a finished job. Raises JobFailed when it has none."""
+    if found.status in ("canceled", "expired"):
+        raise JobFailed(f"job {found.id} is {found.status} and has no result")
+    if found.result is not None:
+        return found.result
+    call = Call("GET", f"/jobs/{found.id}/result", headers={"Accept": JSON}, timeout_s=300)
+    response = yield from request(call, retries)
+    document: Mapping[str, Any] = response.json()
+    return document
+
+
+def next_finished(pending: Sequence[Job], retries: Retries) -> Flow[Job]:
+    """The first of several jobs to finish."""
+    pause_s = 0.02
+    while True:
+        for entry in pending:
+            found = entry if entry.finished else (yield from job(entry.id, 0, retries))
+            if found.finished:
+                return found
+        yield Pause(pause_s)
+        pause_s = min(1.0, 1.5 * pause_s)
+
+
+def get_json(path: str, retries: Retries) -> Flow[Any]:
+    response = yield from request(Call("GET", path), retries)
+    return response.json()
+
+
+def delete(job_id: str, purge: bool, retries: Retries) -> Flow[Job | None]:
+    """The canceled job; None when purged."""
+    query = {"purge": "true"} if purge else {}
+    response = yield from request(Call("DELETE", f"/jobs/{job_id}", query), retries)
+    return None if response.status_code == 204 else read_job(response.json())
+
+
+def build(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
+    """The call as an httpx request."""
+    return http.build_request(
+        call.method,
+        call.path,
+        params=dict(call.query),
+        headers=dict(call.headers),
+        json=call.json,
+        timeout=call.timeout_s,
+    )

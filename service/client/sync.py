@@ -1,0 +1,163 @@
+"""The blocking client."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from service.client import flows
+from service.client.flows import Call, Flow, Options, Pause
+from service.client.progress import progress_bar
+from service.client.types import Comparison, Job, Result, Retries, read_result
+
+T = TypeVar("T")
+
+
+class Client:
+    """A running service at `url`. Use it as a context manager, or `close()` it. Raises ClientError."""
+
+    def __init__(self, url: str, *, retries: Retries | None = None, progress: bool | None = None) -> None:
+        self._http = httpx.Client(base_url=url)
+        self._retries = retries or Retries()
+        self._progress = progress
+
+    def invert(
+        self,
+        model: str,
+        observations: Any,
+        *,
+        method: str = "auto",
+        options: Options | None = None,
+        constraint: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> Result:
+        """The unknowns behind `observations`, (m,) or (B, m), waiting as long as it takes (or `timeout_s`)."""
+        queued = self.submit(model, observations, method=method, options=options, constraint=constraint)
+        result = self.result(self.wait(queued, timeout_s))
+        if not isinstance(result, Result):
+            raise TypeError("the service answered an inversion with a comparison")
+        return result
+
+    def compare(
+        self,
+        model: str,
+        observations: Any,
+        *,
+        methods: Sequence[str] | None = None,
+        options: Options | None = None,
+        constraint: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> Comparison:
+        """Every method (or those named) under the same rules, with histories."""
+        chosen = {} if methods is None else {"methods": list(methods)}
+        queued = self._run(self._submission("compare", model, observations, chosen, options, constraint))
+        result = self.result(self.wait(queued, timeout_s))
+        if not isinstance(result, Comparison):
+            raise TypeError("the service answered a comparison with an inversion")
+        return result
+
+    def submit(
+        self,
+        model: str,
+        observations: Any,
+        *,
+        method: str = "auto",
+        options: Options | None = None,
+        constraint: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """Queue an inversion and come back at once."""
+        return self._run(self._submission("invert", model, observations, {"method": method}, options, constraint))
+
+    def job(self, job: Job | str, wait_s: float = 0.0) -> Job:
+        """The job now, or when it finishes within `wait_s` (at most 30)."""
+        return self._run(flows.job(_id(job), wait_s, self._retries))
+
+    def wait(self, job: Job | str, timeout_s: float | None = None) -> Job:
+        """The job once it has finished. Raises WaitTimeout."""
+        with progress_bar(self._progress, "inverting") as see:
+            return self._run(flows.wait(_id(job), timeout_s, see, self._retries))
+
+    def result(self, job: Job | str) -> Result | Comparison:
+        """The result of a finished job. Raises JobFailed, Problem."""
+        found = self.job(job) if isinstance(job, str) else job
+        return read_result(self._run(flows.result_document(found, self._retries)))
+
+    def as_completed(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """The jobs, each as it finishes."""
+        pending = list(jobs)
+        while pending:
+            found = self._run(flows.next_finished(pending, self._retries))
+            pending = [job for job in pending if job.id != found.id]
+            yield found
+
+    def cancel(self, job: Job | str) -> Job | None:
+        """Cancel a job; one that has finished stays as it is."""
+        return self._run(flows.delete(_id(job), False, self._retries))
+
+    def purge(self, job: Job | str) -> None:
+        """Forget a job and its result."""
+        self._run(flows.delete(_id(job), True, self._retries))
+
+    def models(self) -> list[dict[str, Any]]:
+        """The model cards."""
+        cards: list[dict[str, Any]] = self._run(flows.get_json("/models", self._retries))["models"]
+        return cards
+
+    def model(self, name: str) -> dict[str, Any]:
+        card: dict[str, Any] = self._run(flows.get_json(f"/models/{name}", self._retries))
+        return card
+
+    def examples(self, name: str) -> dict[str, Any]:
+        """Held-out observations and the unknowns behind them."""
+        found: dict[str, Any] = self._run(flows.get_json(f"/models/{name}/examples", self._retries))
+        return found
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _submission(
+        self,
+        kind: str,
+        model: str,
+        observations: Any,
+        methods: Mapping[str, Any],
+        options: Options | None,
+        constraint: Mapping[str, Any] | None,
+    ) -> Flow[Job]:
+        return flows.submit(kind, model, observations, methods, options or Options(), constraint, self._retries)
+
+    def _run(self, flow: Flow[T]) -> T:
+        """Do what the flow asks until it returns."""
+        outcome: Any = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as done:
+                value: T = done.value
+                return value
+            if isinstance(step, Call):
+                outcome = self._call(step)
+                continue
+            outcome = time.monotonic()
+            if isinstance(step, Pause):
+                time.sleep(step.seconds)
+
+    def _call(self, call: Call) -> httpx.Response | httpx.TransportError:
+        try:
+            return self._http.send(flows.build(self._http, call))
+        except httpx.TransportError as error:
+            return error
+
+
+def _id(job: Job | str) -> str:
+    return job if isinstance(job, str) else job.id

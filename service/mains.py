@@ -1,0 +1,53 @@
+"""The two processes of the service: the API and a worker."""
+
+import socket
+
+import structlog
+import uvicorn
+
+from service.app import create_app
+from service.handler import SolveHandler
+from service.inference import Inference
+from service.logs import configure_logs
+from service.process import on_stop_signals
+from service.queue.worker import Worker
+from service.settings import Settings, SettingsError
+from service.wiring import queue_limits, require_redis, worker_config
+
+BACKLOG = 2048
+
+
+def run_api(settings: Settings, listening_fd: int | None = None) -> None:
+    """Serve the API until a signal; on a socket inherited from the supervisor when there is one."""
+    configure_logs(settings.log_level, "api")
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=max(1, int(settings.drain_s)),
+        server_header=False,
+    )
+    sockets = None if listening_fd is None else [socket.socket(fileno=listening_fd)]
+    uvicorn.Server(config).run(sockets)
+
+
+def run_worker(settings: Settings) -> None:
+    """Load every model, then work until a signal; what is held is finished first. Raises DeviceUnavailable."""
+    configure_logs(settings.log_level, "worker")
+    require_redis(settings)
+    inference = Inference(settings.checkpoints, settings.device)
+    inference.warm()
+    models = [manifest.name for manifest in inference.manifests()]
+    structlog.get_logger(__name__).info("models loaded", device=inference.device, models=models)
+    info = {"device": inference.device, "engine": inference.engine, "models": ",".join(models)}
+    try:
+        config, limits = worker_config(settings), queue_limits(settings)
+        worker = Worker(settings.redis_url, SolveHandler(inference), config, limits, info)
+    except ValueError as error:
+        raise SettingsError(f"worker settings: {error}") from None
+    on_stop_signals(worker.stop)
+    worker.run()

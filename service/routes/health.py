@@ -1,0 +1,78 @@
+"""Health: is the process alive, is the service ready, and one line for a status panel."""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from service.errors import ServiceError
+from service.queue.records import WorkerInfo
+from service.responses import JSON
+from service.state import Services, Shared
+from service.wiring import running_version
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("/live", response_class=JSON)
+async def live() -> Response:
+    """The process answers."""
+    return JSON({"status": "ok"})
+
+
+@router.get("/ready", response_class=JSON, responses={503: {"description": "not ready, and why"}})
+async def ready(services: Shared) -> Response:
+    """Redis reachable, a worker alive, models loaded, device as asked."""
+    checks, workers = await _checks(services)
+    ok = all(check["ok"] for check in checks.values())
+    shown = [{"id": w.id, "host": w.host, "pid": w.pid, "device": w.device, "engine": w.engine} for w in workers]
+    document = {"status": "ready" if ok else "not_ready", "checks": checks, "workers": shown}
+    return JSON(document, 200 if ok else 503)
+
+
+@router.get("", response_class=JSON, responses={503: {"description": "something is wrong; see /health/ready"}})
+async def health(services: Shared) -> Response:
+    """One line for a status panel."""
+    checks, workers = await _checks(services)
+    ok = all(check["ok"] for check in checks.values())
+    names = [manifest.name for manifest in await services.in_thread(services.inference.manifests)]
+    document = {
+        "status": "ok" if ok else "unavailable",
+        "version": running_version(),
+        "commit": services.commit,
+        "database": "ok" if checks["queue"]["ok"] else "unreachable",
+        "device": workers[0].device if workers else None,
+        "rjcp": dict.fromkeys(names, "no_data"),
+    }
+    return JSON(document, 200 if ok else 503)
+
+
+async def _checks(services: Services) -> tuple[dict[str, dict[str, Any]], list[WorkerInfo]]:
+    """The four conditions of being ready, each with a sentence."""
+    workers: list[WorkerInfo] = []
+    queue = _check(True, "reachable")
+    try:
+        await services.store.ping()
+        workers = await _live_workers(services)
+    except ServiceError as error:
+        queue = _check(False, error.detail)
+    names = [manifest.name for manifest in await services.in_thread(services.inference.manifests)]
+    asked = services.settings.device
+    devices = sorted({worker.device for worker in workers})
+    as_asked = bool(devices) and (asked == "auto" or all(device.startswith(asked) for device in devices))
+    checks = {
+        "queue": queue,
+        "worker": _check(bool(workers), f"{len(workers)} alive"),
+        "models": _check(bool(names), ", ".join(names) or f"no checkpoint in {services.settings.checkpoints}"),
+        "device": _check(as_asked, f"asked {asked}, workers on {', '.join(devices) or 'none'}"),
+    }
+    return checks, workers
+
+
+async def _live_workers(services: Services) -> list[WorkerInfo]:
+    oldest = time.time() - max(services.settings.lease_s, 3 * services.settings.heartbeat_s)
+    return [worker for worker in await services.store.workers() if worker.last_seen >= oldest]
+
+
+def _check(ok: bool, detail: str) -> dict[str, Any]:
+    return {"ok": ok, "detail": detail}

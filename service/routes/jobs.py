@@ -1,0 +1,102 @@
+"""GET and DELETE /jobs/{id}, its result and its events."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from service.body import JSON as JSON_TYPE
+from service.body import NPY
+from service.errors import NotAcceptable, ServiceError
+from service.responses import JSON, dump_json
+from service.results import result_json, result_npy
+from service.routes.documents import fetch_result, full_document, job_document, queued_s
+from service.schemas import JobDocument
+from service.state import Services, Shared
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+_PING_S = 15
+
+
+@router.get("/{job_id}", response_model=JobDocument)
+async def job(job_id: str, services: Shared, wait: Annotated[float, Query(ge=0, le=3600)] = 0) -> Response:
+    """The job; `wait` holds the answer back until it is finished, for at most that many seconds (and at most 30)."""
+    if wait > 0:
+        status = await services.store.wait(job_id, min(wait, services.settings.max_wait_s))
+    else:
+        status = await services.store.status(job_id)
+    headers = {} if status.finished else {"Retry-After": "1"}
+    return JSON(await full_document(services, status), 200, headers)
+
+
+@router.get(
+    "/{job_id}/result",
+    responses={200: {"content": {JSON_TYPE: {}, NPY: {}}}, 409: {"description": "not finished"}},
+    response_class=Response,
+)
+async def result(job_id: str, request: Request, services: Shared) -> Response:
+    """The whole result: JSON, or the reconstructions alone as npy, as Accept asks."""
+    media = negotiate(request.headers.get("accept", "*/*"))
+    status = await services.store.status(job_id)
+    spec, found = await fetch_result(services, job_id)
+    headers = {"Vary": "Accept"}
+    if media == NPY:
+        return Response(await services.in_thread(result_npy, status.kind, found), 200, headers, NPY)
+    document = await services.in_thread(lambda: dump_json(result_json(spec, status.kind, queued_s(status), found)))
+    return JSON(document, 200, headers)
+
+
+@router.get("/{job_id}/events", response_class=EventSourceResponse)
+async def events(job_id: str, services: Shared) -> Response:
+    """Server-sent events: `progress` with the job document at each change, then `end`."""
+    await services.store.status(job_id)  # an unknown job is a 404, not an empty stream
+    return EventSourceResponse(_events(services, job_id), ping=_PING_S)
+
+
+async def _events(services: Services, job_id: str) -> AsyncIterator[ServerSentEvent]:
+    try:
+        async for status in services.store.events(job_id):
+            data = dump_json(job_document(status)).decode()
+            yield ServerSentEvent(data, event="end" if status.finished else "progress")
+    except ServiceError as error:
+        document = {"title": error.title, "status": error.status, "detail": error.detail}
+        yield ServerSentEvent(dump_json(document).decode(), event="error")
+
+
+@router.delete(
+    "/{job_id}",
+    response_model=JobDocument,
+    responses={202: {"description": "canceling: a part is still running"}, 204: {"description": "purged"}},
+)
+async def delete(job_id: str, services: Shared, purge: bool = False) -> Response:
+    """Cancel the job; with `purge=true` forget it and its result altogether."""
+    if purge:
+        await services.store.purge(job_id)
+        return Response(status_code=204)
+    status = await services.store.cancel(job_id)
+    return JSON(job_document(status), 200 if status.finished else 202)
+
+
+def negotiate(accept: str) -> str:
+    """JSON_TYPE or NPY, whichever the Accept header likes better (JSON on a tie). Raises NotAcceptable."""
+    offers = {JSON_TYPE: 0.0, NPY: 0.0}
+    # Less specific ranges first, so that a specific one overrides them (application/x-npy;q=0, */*).
+    for media, quality in sorted(_ranges(accept), key=lambda r: r[0].count("*"), reverse=True):
+        for offer in offers:
+            if media in ("*/*", "application/*", offer):
+                offers[offer] = quality
+    best = max(offers, key=lambda offer: offers[offer])
+    if offers[best] <= 0:
+        raise NotAcceptable(f"a result can be had as {JSON_TYPE} or {NPY}")
+    return best
+
+
+def _ranges(accept: str) -> list[tuple[str, float]]:
+    """Media ranges and their q of an Accept header; unreadable q count as 1."""
+    ranges = []
+    for part in accept.split(",")[:32]:
+        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        ranges.append((media, float(quality) if quality.replace(".", "", 1).isdigit() else 1.0))
+    return ranges

@@ -1,0 +1,98 @@
+"""POST /invert and POST /compare."""
+
+import re
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from service.body import JSON as JSON_TYPE
+from service.body import NPY, content_type, read_body
+from service.errors import InvalidInput
+from service.prepare import Kind, RawRequest, prepare
+from service.queue.records import JobStatus
+from service.responses import JSON
+from service.routes.documents import full_document, job_document
+from service.schemas import CompareRequest, InvertRequest, JobDocument, Options
+from service.state import Services, Shared
+
+router = APIRouter(tags=["solve"])
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+RETRY_AFTER_S = 1
+
+
+def _documented(model: type[InvertRequest] | type[CompareRequest], method: str) -> dict[str, Any]:
+    """OpenAPI of a body that is read by hand: JSON by its schema, or npy with the rest as query parameters."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    binary = {"schema": {"type": "string", "format": "binary", "description": "m or B x m; the rest in the query"}}
+    query = ["model", "version", method, *Options.model_fields, "constraint"]
+    headers = {"Prefer": "wait=N: answer 200 with the finished job if it takes at most N seconds"}
+    headers["Idempotency-Key"] = "the same key and body give the same job for 24 h"
+    parameters = [{"name": n, "in": "query", "schema": {"type": "string"}, "description": "npy only"} for n in query]
+    parameters += [
+        {"name": name, "in": "header", "schema": {"type": "string"}, "description": text}
+        for name, text in headers.items()
+    ]
+    return {
+        "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": schema}, NPY: binary}},
+        "parameters": parameters,
+    }
+
+
+@router.post(
+    "/invert",
+    status_code=202,
+    response_model=JobDocument,
+    responses={200: {"model": JobDocument, "description": "`Prefer: wait` was met: the finished job"}},
+    openapi_extra=_documented(InvertRequest, "method"),
+)
+async def invert(request: Request, services: Shared) -> Response:
+    """Reconstruct the unknowns behind one or many observations."""
+    return await _submit(request, services, "invert")
+
+
+@router.post(
+    "/compare",
+    status_code=202,
+    response_model=JobDocument,
+    responses={200: {"model": JobDocument, "description": "`Prefer: wait` was met: the finished job"}},
+    openapi_extra=_documented(CompareRequest, "methods"),
+)
+async def compare(request: Request, services: Shared) -> Response:
+    """Reconstruct by every method named, under the same rules and with histories."""
+    return await _submit(request, services, "compare")
+
+
+async def _submit(request: Request, services: Services, kind: Kind) -> Response:
+    media = content_type(request)
+    key = _idempotency_key(request)
+    body = await read_body(request, services.settings.max_body_bytes)
+    raw = RawRequest(kind, media, body, dict(request.query_params), key)
+    job = await services.in_thread(prepare, raw, services.inference, services.settings)
+    submitted = await services.store.submit(job)
+    wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
+    if wait_s is None:
+        return _accepted(await services.store.status(submitted.job_id))
+    status = await services.store.wait(submitted.job_id, wait_s)
+    if not status.finished:
+        return _accepted(status)
+    headers = {"Location": f"/jobs/{status.id}", "Preference-Applied": f"wait={wait_s:g}"}
+    return JSON(await full_document(services, status), 200, headers)
+
+
+def _accepted(status: JobStatus) -> Response:
+    headers = {"Location": f"/jobs/{status.id}", "Retry-After": str(RETRY_AFTER_S)}
+    return JSON(job_document(status), 202, headers)
+
+
+def preferred_wait_s(prefer: list[str], longest_s: float) -> float | None:
+    """The N of `Prefer: wait=N`, at most `longest_s`; None without one (preferences not understood are ignored)."""
+    found = _WAIT.search(",".join(prefer))
+    return min(float(found[1]), longest_s) if found else None
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise InvalidInput.at("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+    return key

@@ -1,0 +1,64 @@
+"""From settings to the parts they describe: the queue's limits, a worker's rhythm, the commit that runs."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from service.queue.records import Limits
+from service.queue.worker import WorkerConfig
+from service.settings import Settings, SettingsError
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def require_redis(settings: Settings) -> Settings:
+    """The settings, if they name a Redis server; raises SettingsError otherwise."""
+    if not settings.redis_url:
+        raise SettingsError("REDIS_URL: is not set; `deceptron serve` brings its own server, the parts alone need one")
+    return settings
+
+
+def queue_limits(settings: Settings) -> Limits:
+    return Limits(
+        max_queued_items=settings.max_queued_items,
+        max_queued_bytes=settings.max_queued_bytes,
+        result_ttl_s=settings.result_ttl_s,
+        record_ttl_s=settings.record_ttl_s,
+        idempotency_ttl_s=settings.idempotency_ttl_s,
+        lease_s=settings.lease_s,
+        max_attempts=settings.max_attempts,
+    )
+
+
+def worker_config(settings: Settings) -> WorkerConfig:
+    return WorkerConfig(
+        batch_items=settings.batch_items,
+        window_ms=settings.window_ms,
+        heartbeat_s=settings.heartbeat_s,
+        reclaim_every_s=settings.reclaim_every_s,
+    )
+
+
+def running_version() -> str:
+    try:
+        return version("deceptron-service")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def running_commit(settings: Settings) -> str:
+    """The commit of the code that runs: as set, else read from the checkout, else 'unknown'."""
+    return settings.commit or _head(_CHECKOUT / ".git") or "unknown"
+
+
+def _head(git: Path) -> str | None:
+    try:
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        ref = head.removeprefix("ref: ")
+        if (git / ref).is_file():
+            return (git / ref).read_text().strip()
+        packed = (git / "packed-refs").read_text().splitlines()
+    except OSError:
+        return None
+    return next((line.split()[0] for line in packed if line.endswith(f" {ref}")), None)
