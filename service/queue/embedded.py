@@ -114,6 +114,8 @@ class EmbeddedServer:
         lock = _lock(self._dir / "server.lock")
         if lock is None:
             return False
+        if self._process is not None:
+            self._process.wait()  # ours of before: dead, or it would hold the lock
         with lock:
             url, lines = self._config()
             process = self._spawn(find_server_binary(), lines, lock.fileno())

@@ -1,0 +1,207 @@
+"""What happens when workers die, stall, raise or meet poison: nothing is lost, nothing is booked twice."""
+
+import asyncio
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from queue_bench import CONFIG, LIMITS, Bench, Recorder, job, until
+
+from service.queue.jobs import ERROR_PART, ITEMS_PART, JobStore
+from service.queue.keys import GROUP, chunk_id
+from service.queue.lua import Scripts
+from service.queue.worker import Outcome
+
+pytestmark = pytest.mark.anyio
+
+
+def delivered(bench: Bench, worker: str) -> tuple[str, str]:
+    """Hands the next entry to a worker that exists by name only; its chunk and entry ids."""
+    [[_, [(entry, fields)]]] = bench.client.xreadgroup(GROUP, worker, {bench.keys.stream: ">"}, count=1)
+    return fields[b"chunk"].decode(), entry.decode()
+
+
+def begin(scripts: Scripts, worker: str, chunk: str, entry: str, alone: int = 1) -> list[bytes | int]:
+    """The script's verdict on one chunk."""
+    _, verdict = scripts.run("begin", worker, alone, 3, 60, 60, chunk, entry)
+    return list(verdict)
+
+
+def complete(scripts: Scripts, worker: str, chunk: str, attempt: int, result: str) -> bool:
+    """Whether the result was booked."""
+    [booked] = scripts.run("complete", worker, 60, 60, 0, chunk, attempt, 0, "", 1, "echo", result)
+    return bool(booked)
+
+
+@pytest.fixture
+def scripts(bench: Bench) -> Scripts:
+    bench.client.xgroup_create(bench.keys.stream, GROUP, id="0", mkstream=True)
+    return Scripts(bench.client, bench.keys)
+
+
+async def test_kill_9_in_the_middle_of_a_batch(bench: Bench, store: JobStore) -> None:
+    process = bench.process()
+    jobs = [await store.submit(job(b"sleep:0.5" if i == 0 else b"%d" % i)) for i in range(6)]
+    await asyncio.to_thread(until, lambda: len(bench.runs()) >= 1)
+    process.kill()
+    await asyncio.to_thread(process.wait)
+    assert bench.pending() >= 1
+    recorder = Recorder()
+    with bench.worker(recorder):
+        for one in jobs:
+            assert (await store.wait(one.job_id, 10)).status == "succeeded"
+        assert bench.pending() == 0
+    times = Counter(payload for _, batch in recorder.batches for payload in batch)
+    assert set(times.values()) == {1}
+    assert (await store.depth()).items == 0
+
+
+async def test_dead_work_is_taken_over_without_new_work_and_within_the_lease(bench: Bench, store: JobStore) -> None:
+    submitted = await store.submit(job(b"sleep:30"))
+    process = bench.process()
+    await asyncio.to_thread(until, lambda: bench.runs())
+    with bench.worker(Recorder()):
+        await asyncio.sleep(1.5 * LIMITS.lease_s)
+        assert (await store.status(submitted.job_id)).status == "running"  # its heartbeat holds the lease
+        process.kill()
+        status = await store.wait(submitted.job_id, LIMITS.lease_s + 2.0)
+    assert status.status == "succeeded"
+
+
+async def test_poison_is_given_up_and_its_batch_mates_live(bench: Bench, store: JobStore) -> None:
+    innocent = [await store.submit(job(b"ok%d" % i)) for i in range(5)]
+    poison = await store.submit(job(b"good half", b"die", items=7))
+    processes = [bench.process() for _ in range(3)]
+    for one in innocent:
+        assert (await store.wait(one.job_id, 15)).status == "succeeded"
+    status = await store.wait(poison.job_id, 15)
+    assert (status.status, status.done, status.total) == ("partial", 14, 14)
+    assert "given up after 2 attempts" in (status.error or "")
+    good, bad = await store.results(poison.job_id)
+    assert good["echo"] == b"good half"
+    assert b"given up after 2 attempts" in bad[ERROR_PART]
+    assert bad[ITEMS_PART] == b"7"
+    deaths = [size for size, payload in bench.runs() if payload == b"die"]
+    assert len(deaths) == LIMITS.max_attempts
+    assert deaths[-1] == 1  # the last time it was alone
+    assert sum(process.poll() is not None for process in processes) == LIMITS.max_attempts
+    assert (await store.depth()).items == 0
+
+
+async def test_an_exception_fails_only_the_chunk_that_raises(bench: Bench, store: JobStore) -> None:
+    def react(payloads: Sequence[bytes]) -> None:
+        if b"bad" in payloads:
+            raise ValueError("no such thing " + "x" * 1000)
+
+    jobs = [await store.submit(job(payload)) for payload in (b"a", b"bad", b"c")]
+    recorder = Recorder(react)
+    with bench.worker(recorder):
+        statuses = [await store.wait(one.job_id, 10) for one in jobs]
+    assert [status.status for status in statuses] == ["succeeded", "failed", "succeeded"]
+    reason = statuses[1].error or ""
+    assert reason.startswith("ValueError: no such thing")
+    assert len(reason) <= 300
+    [parts] = await store.results(jobs[1].job_id)
+    assert parts == {ERROR_PART: reason.encode(), ITEMS_PART: b"1"}
+    assert [payloads for _, payloads in recorder.batches] == [[b"a", b"bad", b"c"], [b"a"], [b"bad"], [b"c"]]
+
+
+async def test_a_handler_that_miscounts_fails_the_job(bench: Bench, store: JobStore) -> None:
+    class Short(Recorder):
+        def __call__(self, spec: str, payloads: Sequence[bytes]) -> list[Outcome]:
+            return []
+
+    submitted = await store.submit(job(b"a"))
+    with bench.worker(Short()):
+        status = await store.wait(submitted.job_id, 10)
+    assert status.status == "failed"
+    assert "0 outcomes for 1 payloads" in (status.error or "")
+
+
+async def test_a_late_owner_cannot_book(bench: Bench, store: JobStore, scripts: Scripts) -> None:
+    submitted = await store.submit(job(b"x"))
+    chunk, entry = delivered(bench, "slow")
+    assert begin(scripts, "slow", chunk, entry) == [b"run", 1, b"x"]
+    bench.client.xclaim(bench.keys.stream, GROUP, "quick", 0, [entry])
+    assert begin(scripts, "quick", chunk, entry) == [b"run", 2, b"x"]
+    assert not complete(scripts, "slow", chunk, 1, "late")
+    assert (await store.status(submitted.job_id)).status == "running"
+    assert complete(scripts, "quick", chunk, 2, "in time")
+    assert not complete(scripts, "quick", chunk, 2, "again")
+    assert await store.results(submitted.job_id) == [{"echo": b"in time"}]
+    assert (await store.status(submitted.job_id)).done == 1
+
+
+async def test_the_first_result_wins_if_the_taker_has_not_begun(
+    bench: Bench, store: JobStore, scripts: Scripts
+) -> None:
+    submitted = await store.submit(job(b"x"))
+    chunk, entry = delivered(bench, "slow")
+    begin(scripts, "slow", chunk, entry)
+    bench.client.xclaim(bench.keys.stream, GROUP, "quick", 0, [entry])
+    assert complete(scripts, "slow", chunk, 1, "first")
+    assert begin(scripts, "quick", chunk, entry) == [b"gone"]
+    assert await store.results(submitted.job_id) == [{"echo": b"first"}]
+    assert bench.pending() == 0
+
+
+async def test_a_late_heartbeat_does_not_steal_back(bench: Bench, store: JobStore, scripts: Scripts) -> None:
+    await store.submit(job(b"x"))
+    chunk, entry = delivered(bench, "slow")
+    bench.client.xclaim(bench.keys.stream, GROUP, "quick", 0, [entry])
+    assert scripts.run("heartbeat", "slow", 5, 2, "pid", "1", entry) == [entry.encode()]
+    assert scripts.run("heartbeat", "quick", 5, 2, "pid", "2", entry) == []
+    [pending] = bench.client.xpending_range(bench.keys.stream, GROUP, "-", "+", 10)
+    assert pending["consumer"] == b"quick"
+    assert begin(scripts, "slow", chunk, entry) == [b"gone"]
+
+
+async def test_what_was_tried_before_is_not_begun_in_company(bench: Bench, store: JobStore, scripts: Scripts) -> None:
+    await store.submit(job(b"x"))
+    chunk, entry = delivered(bench, "w")
+    assert begin(scripts, "w", chunk, entry, alone=0)[:2] == [b"run", 1]
+    assert begin(scripts, "w", chunk, entry, alone=0) == [b"alone"]
+    assert begin(scripts, "w", chunk, entry, alone=1)[:2] == [b"run", 2]
+
+
+async def test_a_consumer_with_pending_work_is_not_deleted(bench: Bench, store: JobStore, scripts: Scripts) -> None:
+    await store.submit(job(b"x"))
+    delivered(bench, "leaving")
+    assert scripts.run("leave", "leaving") == 1
+    scripts.run("sweep", 0.001)
+    assert "leaving" in bench.consumers()
+    assert bench.pending() == 1
+
+
+async def test_a_lost_payload_fails_its_chunk(bench: Bench, store: JobStore) -> None:
+    submitted = await store.submit(job(b"x"))
+    bench.client.delete(bench.keys.payload(chunk_id(submitted.job_id, 0)))
+    with bench.worker(Recorder()):
+        assert (await store.wait(submitted.job_id, 10)).error == "the payload was lost"
+
+
+async def test_a_stalled_worker_loses_its_lease_and_its_say(bench: Bench, open_store: Callable[..., JobStore]) -> None:
+    """A worker that is frozen for longer than the lease (SIGSTOP) comes back, and its result is not booked."""
+    store = open_store()
+    stalled = bench.process()
+    submitted = await store.submit(job(b"sleep:0.2"))
+    await asyncio.to_thread(until, lambda: bench.runs())
+    stalled.send_signal(signal.SIGSTOP)
+    running, go_on = threading.Event(), threading.Event()
+
+    def react(_: Sequence[bytes]) -> None:
+        running.set()
+        go_on.wait(10)
+
+    with bench.worker(Recorder(react), limits=replace(LIMITS, max_attempts=3), config=CONFIG):
+        await asyncio.to_thread(until, running.is_set)
+        stalled.send_signal(signal.SIGCONT)
+        await asyncio.to_thread(stalled.terminate)
+        assert await asyncio.to_thread(stalled.wait, 10) == 0
+        assert (await store.status(submitted.job_id)).status == "running"
+        go_on.set()
+        assert (await store.wait(submitted.job_id, 10)).status == "succeeded"
+    assert await store.results(submitted.job_id) == [{"echo": b"sleep:0.2"}]

@@ -1,0 +1,211 @@
+"""Cancel, expiry, purge, waiting and events."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from queue_bench import CONFIG, LIMITS, Bench, Recorder, job
+
+from service.errors import JobGone, JobNotFound
+from service.queue.jobs import JobStatus, JobStore
+
+pytestmark = pytest.mark.anyio
+SINGLE = replace(CONFIG, batch_items=1)
+
+
+class Gate:
+    """A reaction that stops the handler until it is opened."""
+
+    def __init__(self) -> None:
+        self.running, self.open = threading.Event(), threading.Event()
+
+    def __call__(self, _: Sequence[bytes]) -> None:
+        self.running.set()
+        self.open.wait(10)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self.running.wait, 10)
+
+
+async def test_cancel_before_it_runs(bench: Bench, store: JobStore) -> None:
+    submitted = await store.submit(job(b"a", b"b"))
+    other = await store.submit(job(b"other"))
+    status = await store.cancel(submitted.job_id)
+    assert (status.status, status.finished) == ("canceled", True)
+    assert (await store.depth()).chunks == 1
+    recorder = Recorder()
+    with bench.worker(recorder):
+        await store.wait(other.job_id, 10)
+    assert recorder.batches == [("spec", [b"other"])]
+    with pytest.raises(JobGone, match="canceled"):
+        await store.results(submitted.job_id)
+
+
+async def test_cancel_while_it_runs(bench: Bench, store: JobStore) -> None:
+    gate = Gate()
+    submitted = await store.submit(job(b"a", b"b"))
+    mate = await store.submit(job(b"mate"))
+    with bench.worker(Recorder(gate)):
+        await gate.reached()
+        assert (await store.cancel(submitted.job_id)).status == "canceled"
+        depth = await store.depth()
+        assert (depth.items, depth.bytes, depth.chunks) == (1, 4, 1)
+        gate.open.set()
+        assert (await store.wait(mate.job_id, 10)).status == "succeeded"
+        assert bench.pending() == 0
+    assert (await store.status(submitted.job_id)).status == "canceled"
+    assert (await store.status(submitted.job_id)).done == 0
+    assert not bench.client.keys(f"{bench.keys.prefix}result:{submitted.job_id}*")
+
+
+async def test_cancel_when_half_done_and_when_done(bench: Bench, store: JobStore) -> None:
+    gate = Gate()
+    submitted = await store.submit(job(b"a", b"b"))
+    with bench.worker(Recorder(lambda payloads: gate(payloads) if b"b" in payloads else None), config=SINGLE):
+        await gate.reached()
+        status = await store.cancel(submitted.job_id)
+        assert (status.status, status.done) == ("canceled", 1)
+        gate.open.set()
+        done = await store.submit(job(b"c"))
+        await store.wait(done.job_id, 10)
+    assert (await store.cancel(done.job_id)).status == "succeeded"
+    assert len(await store.results(done.job_id)) == 1
+    assert not bench.client.keys(f"{bench.keys.prefix}result:{submitted.job_id}*")
+
+
+async def test_results_expire_and_leave_a_tombstone(bench: Bench, store: JobStore) -> None:
+    short = replace(LIMITS, result_ttl_s=0.2, record_ttl_s=0.6)
+    submitted = await store.submit(job(b"a", b"b"))
+    with bench.worker(Recorder(), limits=short):
+        status = await store.wait(submitted.job_id, 10)
+    assert (status.expires_at or 0) - (status.finished_at or 0) == pytest.approx(0.2, abs=1e-3)
+    await asyncio.sleep(0.25)
+    status = await store.status(submitted.job_id)
+    assert (status.status, status.done, status.finished) == ("expired", 2, True)
+    assert (await store.wait(submitted.job_id, 5)).status == "expired"
+    with pytest.raises(JobGone, match="expired"):
+        await store.results(submitted.job_id)
+    await asyncio.sleep(0.4)
+    with pytest.raises(JobNotFound):
+        await store.status(submitted.job_id)
+    assert not bench.client.keys(f"{bench.keys.prefix}*{submitted.job_id}*")
+
+
+async def test_waiting_in_the_queue_does_not_use_up_lifetimes(
+    bench: Bench, open_store: Callable[..., JobStore]
+) -> None:
+    store = open_store(result_ttl_s=0.05, record_ttl_s=0.05)
+    submitted = await store.submit(job(b"a"))
+    await asyncio.sleep(0.15)
+    assert (await store.status(submitted.job_id)).status == "queued"
+
+
+@pytest.mark.parametrize("run_first", [True, False])
+async def test_purge_leaves_no_trace(bench: Bench, store: JobStore, run_first: bool) -> None:
+    submitted = await store.submit(job(b"a", b"b", key="k"))
+    if run_first:
+        with bench.worker(Recorder()):
+            await store.wait(submitted.job_id, 10)
+    await store.purge(submitted.job_id)
+    with pytest.raises(JobNotFound):
+        await store.status(submitted.job_id)
+    assert (await store.depth()).items == 0
+    assert not bench.client.keys(f"{bench.keys.prefix}*{submitted.job_id}*")
+    assert not bench.client.keys(f"{bench.keys.prefix}idempotency:*")
+
+
+async def test_purge_while_it_runs(bench: Bench, store: JobStore) -> None:
+    gate = Gate()
+    submitted = await store.submit(job(b"a"))
+    with bench.worker(Recorder(gate)):
+        await gate.reached()
+        await store.purge(submitted.job_id)
+        gate.open.set()
+        other = await store.submit(job(b"b"))
+        assert (await store.wait(other.job_id, 10)).status == "succeeded"
+    assert not bench.client.keys(f"{bench.keys.prefix}*{submitted.job_id}*")
+
+
+async def test_wait_is_woken_by_the_end_and_not_by_the_clock(bench: Bench, store: JobStore) -> None:
+    gate = Gate()
+    submitted = await store.submit(job(b"a"))
+    with bench.worker(Recorder(gate)):
+        waiting = [asyncio.create_task(store.wait(submitted.job_id, 20)) for _ in range(20)]
+        await gate.reached()
+        assert not any(task.done() for task in waiting)
+        before = asyncio.get_running_loop().time()
+        gate.open.set()
+        statuses = await asyncio.gather(*waiting)
+        assert asyncio.get_running_loop().time() - before < 0.5
+    assert {status.status for status in statuses} == {"succeeded"}
+    names = [client["name"] for client in bench.client.client_list() if int(client["sub"]) > 0]
+    assert len(names) == 1  # one subscription, however many wait
+
+
+async def test_wait_gives_up_at_its_time(store: JobStore) -> None:
+    submitted = await store.submit(job(b"a"))
+    before = asyncio.get_running_loop().time()
+    assert (await store.wait(submitted.job_id, 0.1)).status == "queued"
+    assert (await store.wait(submitted.job_id, 0.0)).status == "queued"
+    assert asyncio.get_running_loop().time() - before < 1.0
+
+
+async def test_wait_notices_also_without_messages(
+    bench: Bench, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages go elsewhere, as after a lost connection: the waiter looks by itself."""
+    monkeypatch.setattr(store._listener, "_channel", "nobody-talks-here")
+    submitted = await store.submit(job(b"a"))
+    with bench.worker(Recorder()):
+        assert (await store.wait(submitted.job_id, 10)).status == "succeeded"
+
+
+async def test_waiters_survive_a_cut_subscription(bench: Bench, store: JobStore) -> None:
+    gate = Gate()
+    submitted = await store.submit(job(b"a"))
+    with bench.worker(Recorder(gate)):
+        waiting = asyncio.create_task(store.wait(submitted.job_id, 20))
+        await gate.reached()
+        bench.client.client_kill_filter(_type="pubsub")
+        bench.client.client_kill_filter(_type="normal", skipme=True)
+        gate.open.set()
+        assert (await waiting).status == "succeeded"
+
+
+async def test_events_tell_the_progress_and_end(bench: Bench, store: JobStore) -> None:
+    submitted = await store.submit(job(*(b"%d" % i for i in range(5))))
+    seen: list[JobStatus] = []
+    steps = threading.Semaphore(0)
+    with bench.worker(Recorder(lambda _: steps.acquire(timeout=10)), config=SINGLE):
+        async for status in store.events(submitted.job_id):
+            seen.append(status)
+            steps.release()
+    assert [status.done for status in seen] == sorted(status.done for status in seen)
+    assert seen[-1].status == "succeeded"
+    assert {status.done for status in seen} >= {0, 5}
+    assert len(seen) >= 4
+    assert all(not status.finished for status in seen[:-1])
+    again = [status async for status in store.events(submitted.job_id)]
+    assert again == [seen[-1]]
+
+
+async def test_events_of_a_canceled_and_of_an_unknown_job(store: JobStore) -> None:
+    submitted = await store.submit(job(b"a"))
+    events = store.events(submitted.job_id)
+    assert (await anext(events)).status == "queued"
+    await store.cancel(submitted.job_id)
+    assert (await anext(events)).status == "canceled"
+    with pytest.raises(StopAsyncIteration):
+        await anext(events)
+    with pytest.raises(JobNotFound):
+        await anext(store.events("nosuchjob"))
+
+
+async def test_a_closed_store_leaves_no_task(store: JobStore) -> None:
+    submitted = await store.submit(job(b"a"))
+    await store.wait(submitted.job_id, 0.01)
+    await store.close()
+    await store.close()
+    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "queue-listener"] == []
