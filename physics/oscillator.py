@@ -28,7 +28,8 @@ def displacement(parameters: Tensor) -> Tensor:
     a = c / (2.0 * m)
     w2 = k / m - a * a
     even, odd = _decaying_waves(a, w2, t)
-    return x0 * even + (v0 + a * x0) * odd
+    out: Tensor = x0 * even + (v0 + a * x0) * odd
+    return out
 
 
 def _decaying_waves(a: Tensor, w2: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,9 +25,9 @@ class InverseCurve(Curve):
 class DIPG(Memoryless):
     """The curve through g, in one of two forms.
 
-    Published: alpha -> g(f(x) - alpha r). It need not pass through x, and at alpha = 1 it is g(y*) whatever x is, so
-    on a nonlinear problem it cannot get past the one-shot answer. Anchored: alpha -> x + g(f(x) - alpha r) - g(f(x)) passes
-    through x and goes on from there.
+    Published: alpha -> g(f(x) - alpha r). It need not pass through x, and at alpha = 1 it is g(y*) whatever x is,
+    so on a nonlinear problem it cannot get past the one-shot answer.
+    Anchored: alpha -> x + g(f(x) - alpha r) - g(f(x)). It passes through x and goes on from there.
     """
 
     anchored: bool = True

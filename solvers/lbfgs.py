@@ -11,7 +11,7 @@ from solvers.method import Iterate, Memory, Objective, Proposal, Straight, charg
 
 @dataclass(frozen=True)
 class Moves(Memory):
-    """The last k moves s and gradient changes y (B, k, n), 1 / s.y (B, k, 1), zero where there is none, and where from."""
+    """The last k moves s and gradient changes y (B, k, n), 1 / s.y (B, k, 1) or zero, and the last point."""
 
     s: Tensor
     y: Tensor

@@ -15,9 +15,10 @@ def evaluate(
 ) -> dict[str, float]:
     """Metrics of a checkpoint.
 
-    forward_rmse_over_noise (f against the noiseless physics, on validation items); for the methods oneshot, dipg and
-    auto under the preset: success, iterations (median), x_rmse, at_noise_level (against the true physics); x_rmse of the
-    linear MMSE estimator fitted on the training items and of the prior mean; rjcp (median, exact, at the solution).
+    forward_rmse_over_noise (f against the noiseless physics, on validation items); for the methods oneshot, dipg
+    and auto under the preset: success, iterations (median), x_rmse, at_noise_level (against the true physics);
+    x_rmse of the linear MMSE estimator fitted on the training items and of the prior mean; rjcp (median, exact, at the
+    solution).
     """
     like = deceptron.x_scale
     x, observation = test.x.to(like), test.y.to(like)

@@ -1,9 +1,9 @@
 """The training loss: seven terms of arXiv 2511.21076, and one that trains g where the solver will use it.
 
-With z, w the normalised x, y; g~ the noisy target of reconstruction where the recipe is noise-aware:
+In normalised x and y; y~ = y + noise; reconstruction takes the noisy y~ where the recipe is noise-aware:
 
-    task            ||f(x) - y||^2                        reconstruction  ||g(f(x)) - x||^2, or g(y_noisy) in place of it
-    cycle           ||f(g(y~)) - y~||^2, y~ = y + noise   spectral        ||W^T W - I||_F^2
+    task            ||f(x) - y||^2                        reconstruction  ||g(y~) - x||^2, or g(f(x))
+    cycle           ||f(g(y~)) - y~||^2                   spectral        ||W^T W - I||_F^2
     tie             ||b + c||^2, or ||b||^2 + ||c||^2     composition     ||V W - I||_F^2
     jcp             E ||J_g(f(x)) J_f(x) xi - xi||^2      contraction     log(1 + q) + 2.5 min(q, 4)
 

@@ -39,31 +39,28 @@ def _linear(deceptron: Deceptron) -> DeceptronLayer | LearnedInverse:
 
 
 def _start_forward(deceptron: Deceptron, z: Tensor, w: Tensor) -> None:
-    """W, b = ridge fit of w on z."""
+    """W = ridge fit of w on z, b = 0 (w is centred)."""
     layer = _linear(deceptron)
     if isinstance(layer, DeceptronLayer):
-        matrix, offset = _ridge(z, w)
-        layer.W.copy_(matrix)
-        layer.b.copy_(offset)
+        layer.W.copy_(_ridge(z, w))
+        layer.b.zero_()
 
 
 def _start_inverse(deceptron: Deceptron, recipe: Recipe, z: Tensor, w: Tensor) -> None:
-    """V = (W^T W + ridge I)^-1 W^T, c = -V b; or the regression of z on w."""
+    """V = (W^T W + ridge I)^-1 W^T and c = 0, as published; or the regression of z on w."""
     layer = _linear(deceptron)
     if recipe.start == "regression":
         estimate = LinearEstimator.fit(Items(z, w, w))
         layer.V.copy_(estimate.matrix)
         layer.c.copy_(estimate.offset)
         return
-    W, b = (layer.W.double(), layer.b.double()) if isinstance(layer, DeceptronLayer) else _ridge(z, w)
+    W = layer.W.double() if isinstance(layer, DeceptronLayer) else _ridge(z, w)
     V = torch.linalg.solve(W.T @ W + RIDGE * torch.eye(W.shape[1], dtype=W.dtype), W.T)
     layer.V.copy_(V)
-    layer.c.copy_(-V @ b)
+    layer.c.zero_()
 
 
-def _ridge(z: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    mean_z, mean_w = z.mean(0), w.mean(0)
-    dz, dw = z - mean_z, w - mean_w
-    gram = dz.T @ dz / len(dz) + RIDGE * torch.eye(z.shape[1], dtype=z.dtype)
-    W = torch.linalg.solve(gram, dz.T @ dw / len(dz)).T
-    return W, mean_w - W @ mean_z
+def _ridge(z: Tensor, w: Tensor) -> Tensor:
+    """argmin_W ||w - z W^T||_F^2 + ridge ||W||_F^2 over all items: (m, n)."""
+    gram = z.T @ z + RIDGE * torch.eye(z.shape[1], dtype=z.dtype)
+    return torch.linalg.solve(gram, z.T @ w).T

@@ -1,0 +1,237 @@
+"""Observations in, answers out: one model, one batch, one or more methods. No HTTP and no Redis in here."""
+
+import json
+import threading
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from models.checkpoint import CheckpointError, Manifest
+from models.registry import LoadedModel, Registry, UnknownCheckpoint
+from physics.constraints import Constraint, ConstraintError, check_feasible, intersect, parse_constraint
+from physics.problem import load_problem
+from service.cards import examples_of, model_card
+from service.errors import DeviceUnavailable, FieldError, InvalidInput, UnknownModel
+from service.items import items_of
+from solvers.plans import METHODS, PRESETS, Preset, objective_for, plan_for, rules_for, run_plan
+from solvers.solve import Progress, Rules
+from trust.calibration import Calibration
+
+ROWS_AT_ONCE = 4096
+MAX_ITERATIONS = 10_000
+
+
+@dataclass(frozen=True)
+class SolveSpec:
+    """Everything that decides how an observation is solved; items with equal specs may share a batch.
+
+    ``None`` leaves a choice to the preset; ``constraint`` is the API's constraint as canonical JSON.
+    """
+
+    model: str
+    version: int
+    methods: tuple[str, ...]
+    preset: str = "product"
+    max_iterations: int | None = None
+    relaxation: float | None = None
+    tolerance: float | None = None
+    history: bool = False
+    constraint: str | None = None
+
+    def to_json(self) -> str:
+        """Canonical: equal specs give equal strings."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "SolveSpec":
+        """The inverse of to_json."""
+        values = json.loads(text)
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        return cls(**{**known, "methods": tuple(values["methods"])})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one method made of a batch: x (B, n), and per row everything else an API item has."""
+
+    method: str
+    x: np.ndarray
+    items: list[dict[str, Any]]
+    solve_s: float
+    diagnose_s: float
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A loaded model on its device, with its calibration."""
+
+    loaded: LoadedModel
+    calibration: Calibration
+
+
+class Inference:
+    """The models of one checkpoint directory on one device, loaded when first asked for. Safe to share between threads.
+
+    Raises:
+        DeviceUnavailable: ``cuda`` was asked for and is not there.
+    """
+
+    engine = "torch"
+
+    def __init__(self, checkpoints: Path, device: str = "auto") -> None:
+        self.registry = Registry(checkpoints)
+        self.device = choose_device(device)
+        self._ready: dict[tuple[str, int], _Ready] = {}
+        self._lock = threading.Lock()
+
+    def manifest(self, model: str, version: int | None = None) -> Manifest:
+        """The manifest of a version, the newest unless given; raises UnknownModel."""
+        try:
+            return self.registry.manifest(model, version)
+        except UnknownCheckpoint as error:
+            raise UnknownModel(str(error), [FieldError("model", str(error))]) from error
+
+    def manifests(self) -> list[Manifest]:
+        """The newest version of every model; a checkpoint that must not be used is left out."""
+        found = []
+        for name in self.registry.names():
+            try:
+                found.append(self.registry.manifest(name))
+            except CheckpointError:
+                continue
+        return found
+
+    def card(self, model: str, version: int | None = None) -> dict[str, Any]:
+        """The model card of GET /models/{name}."""
+        ready = self._load(model, self.manifest(model, version).version)
+        return model_card(ready.loaded, ready.calibration, self.registry.versions(model))
+
+    def examples(self, model: str) -> dict[str, Any]:
+        """A few held-out observations with their truths."""
+        return examples_of(self._load(model, self.manifest(model).version).loaded)
+
+    def warm(self) -> None:
+        """Loads every model, and runs each once, so that the first request does not pay for it."""
+        for manifest in self.manifests():
+            problem = load_problem(manifest.problem)
+            start = np.asarray([problem.start])
+            spec = SolveSpec(manifest.name, manifest.version, ("auto",), max_iterations=1)
+            y = problem.forward(torch.from_numpy(start)).numpy()
+            self.solve(spec, y + problem.noise_std)
+
+    def check(self, spec: SolveSpec, width: int | None) -> None:
+        """Refuses a spec that cannot be solved.
+
+        Args:
+            width: number of values per observation, when known.
+
+        Raises:
+            UnknownModel, InvalidInput: naming the fields.
+        """
+        problem = load_problem(self.manifest(spec.model, spec.version).problem)
+        wrong = [
+            FieldError("method", f"{m!r} is none of {', '.join(METHODS)}") for m in spec.methods if m not in METHODS
+        ]
+        if spec.preset not in PRESETS:
+            wrong.append(FieldError("options.preset", f"{spec.preset!r} is none of {', '.join(PRESETS)}"))
+        if width is not None and width != problem.m:
+            detail = f"{width} values per observation, where model {spec.model!r} takes {problem.m}"
+            wrong.append(FieldError("observations", detail))
+        wrong += _option_errors(spec)
+        try:
+            tighter = _constraint(spec, problem.n)
+            if tighter is not None:
+                check_feasible(intersect(problem.constraint, tighter), problem.n)
+        except ConstraintError as error:
+            wrong.append(FieldError(error.field, error.reason))
+        if wrong:
+            raise InvalidInput("; ".join(f"{e.field}: {e.detail}" for e in wrong), wrong)
+
+    def solve(self, spec: SolveSpec, observations: np.ndarray, progress: Progress | None = None) -> list[Answer]:
+        """Solves observations (B, m) by every method of the spec.
+
+        A row that cannot be solved carries ``item["error"]`` and NaN in x; no data raises.
+        """
+        ready = self._load(spec.model, spec.version)
+        return [self._solve_by(method, spec, ready, observations, progress) for method in spec.methods]
+
+    def _solve_by(
+        self, method: str, spec: SolveSpec, ready: _Ready, observations: np.ndarray, progress: Progress | None
+    ) -> Answer:
+        loaded = ready.loaded
+        n, m = loaded.problem.n, loaded.problem.m
+        preset = cast(Preset, spec.preset)
+        objective = objective_for(preset, loaded.problem, loaded.deceptron, _constraint(spec, n))
+        plan, rules = plan_for(method, preset, n), _rules(spec, m)
+        xs, items, solve_s, diagnose_s = [], [], 0.0, 0.0
+        for first in range(0, len(observations), ROWS_AT_ONCE):
+            block = torch.from_numpy(np.ascontiguousarray(observations[first : first + ROWS_AT_ONCE]))
+            y = block.to(objective.scale)
+            report = partial(_report, progress, first, len(observations)) if progress else None
+            began = time.perf_counter()
+            outcome = run_plan(plan, objective, y, loaded.problem.start, rules, spec.history, report)
+            solved = time.perf_counter()
+            x, rows = items_of(loaded, ready.calibration, objective, plan, outcome, y)
+            xs.append(x)
+            items += rows
+            solve_s += solved - began
+            diagnose_s += time.perf_counter() - solved
+        return Answer(method, np.concatenate(xs), items, solve_s, diagnose_s)
+
+    def _load(self, model: str, version: int) -> _Ready:
+        with self._lock:
+            if (model, version) not in self._ready:
+                loaded = self.registry.load(model, version)
+                calibration = Calibration.from_tensors(loaded.calibration)
+                loaded.deceptron.to(self.device)
+                self._ready[model, version] = _Ready(loaded, calibration)
+            return self._ready[model, version]
+
+
+def choose_device(asked: str) -> str:
+    """``auto`` takes CUDA where it is; ``cuda`` insists; raises DeviceUnavailable."""
+    if asked not in ("auto", "cpu", "cuda"):
+        raise DeviceUnavailable(f"device {asked!r} is none of auto, cpu, cuda")
+    if asked == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if asked == "cuda":
+        raise DeviceUnavailable("device cuda was asked for, but torch sees no CUDA device on this machine")
+    return "cpu"
+
+
+def _report(progress: Progress, first: int, total: int, done: int, _rows: int) -> None:
+    progress(first + done, total)
+
+
+def _constraint(spec: SolveSpec, n: int) -> Constraint | None:
+    return None if spec.constraint is None else parse_constraint(json.loads(spec.constraint), n)
+
+
+def _rules(spec: SolveSpec, m: int) -> Rules:
+    rules = rules_for(cast(Preset, spec.preset), m)
+    if spec.relaxation is not None:
+        rules = replace(rules, line_search=replace(rules.line_search, relaxation=spec.relaxation))
+    if spec.tolerance is not None:
+        rules = replace(rules, tolerance=spec.tolerance)
+    return rules if spec.max_iterations is None else replace(rules, max_iterations=spec.max_iterations)
+
+
+def _option_errors(spec: SolveSpec) -> list[FieldError]:
+    wrong = []
+    if spec.max_iterations is not None and not 1 <= spec.max_iterations <= MAX_ITERATIONS:
+        wrong.append(FieldError("options.max_iterations", f"must be between 1 and {MAX_ITERATIONS}"))
+    if spec.relaxation is not None and not 0.0 < spec.relaxation <= 1.0:
+        wrong.append(FieldError("options.relaxation", "must be above 0 and at most 1"))
+    if spec.tolerance is not None and not 0.0 < spec.tolerance < float("inf"):
+        wrong.append(FieldError("options.tolerance", "must be a positive number"))
+    return wrong
+
+
+__all__ = ["METHODS", "PRESETS", "Answer", "Inference", "SolveSpec", "choose_device"]
