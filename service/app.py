@@ -13,7 +13,7 @@ from service.logs import RequestLog
 from service.queue.connection import connect_async
 from service.queue.jobs import JobStore
 from service.responses import PROBLEM, install_error_handlers
-from service.routes import health, jobs, models, solve
+from service.routes import console, health, jobs, models, solve
 from service.schemas import CompareRequest, InvertRequest, ProblemDocument
 from service.settings import Settings, load_settings
 from service.state import Services
@@ -50,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         responses={"default": {"model": ProblemDocument, "description": "any error (RFC 9457)"}},
     )
-    for part in (solve, jobs, models, health):
+    for part in (solve, jobs, models, health, console):
         app.include_router(part.router)
     install_error_handlers(app)
     app.add_middleware(RequestLog)

@@ -1,0 +1,71 @@
+"""The console page at / and its few files: static, self-contained, under a policy that lets nothing else in."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+
+from service.errors import NotFound
+
+WEB = Path(__file__).resolve().parent.parent / "web"
+PAGE = "index.html"
+MEDIA_TYPES = {
+    PAGE: "text/html; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    **dict.fromkeys(("app.js", "api.js", "numbers.js", "plot.js", "view.js"), "text/javascript; charset=utf-8"),
+}
+"""Every file that is served, and nothing that is not in here."""
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file of the page."""
+
+    content: bytes
+    etag: str
+
+
+@lru_cache(maxsize=len(MEDIA_TYPES))
+def read_asset(name: str) -> Asset:
+    content = (WEB / name).read_bytes()
+    return Asset(content, f'"{sha256(content).hexdigest()[:32]}"')
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+def page(request: Request) -> Response:
+    """The console."""
+    return _serve(PAGE, request)
+
+
+@router.api_route("/static/{name}", methods=["GET", "HEAD"])
+def static(name: str, request: Request) -> Response:
+    """One of its files."""
+    if name not in MEDIA_TYPES:
+        raise NotFound("there is no such file")
+    return _serve(name, request)
+
+
+def _serve(name: str, request: Request) -> Response:
+    asset = read_asset(name)
+    # Always asked for again, and answered with 304 while nothing has changed: an update shows at once.
+    headers = {**SECURITY_HEADERS, "ETag": asset.etag, "Cache-Control": "no-cache"}
+    if request.headers.get("if-none-match") == asset.etag:
+        return Response(status_code=304, headers=headers)
+    return Response(asset.content, headers=headers, media_type=MEDIA_TYPES[name])
