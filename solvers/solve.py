@@ -36,11 +36,13 @@ class Rules:
 
     Attributes:
         tolerance: rms residual, in the objective's unit w, at which a row has converged.
+        least_decrease: a step that lowers the misfit by less than this fraction of it ends the row as stalled.
     """
 
     line_search: Armijo = Armijo()
     tolerance: float = 1.25
     max_iterations: int = 50
+    least_decrease: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def solve(
     for _ in range(rules.max_iterations):
         if not len(state.rows):
             break
-        _advance(state, objective, observation, method, memory, rules.line_search)
+        _advance(state, objective, observation, method, memory, rules)
         _settle(state, rules, history)
         if progress is not None:
             progress(len(observation) - len(state.rows), len(observation))
@@ -147,20 +149,24 @@ def _settle(state: _State, rules: Rules, history: bool) -> None:
 
 
 def _advance(
-    state: _State, objective: Objective, observation: Tensor, method: Method, memory: Memory, line_search: Armijo
+    state: _State, objective: Objective, observation: Tensor, method: Method, memory: Memory, rules: Rules
 ) -> None:
     """One iteration of the running rows; memory is updated in place."""
     rows = state.rows
     at = Iterate.at(objective, state.x[rows], observation[rows])
     proposal = method.propose(objective, at, memory[rows])
-    found = line_search.search(objective, observation[rows], at, proposal.curve)
+    found = rules.line_search.search(objective, observation[rows], at, proposal.curve)
     learned, may_retry = method.learn(proposal.memory, found.alpha, found.accepted)
     put_rows(memory, rows, learned)
     state.x[rows], state.y[rows] = found.x, found.y
     state.rms[rows] = _rms(objective, found.y - observation[rows])
     state.iterations[rows] += 1
     state.cost[rows.cpu()] += proposal.cost + _searched(found, method)
-    state.finish(~found.accepted & ~may_retry, Status.STALLED)
+    rms = state.rms[rows]
+    crawling = (
+        found.accepted & (rms.square() > (1.0 - rules.least_decrease) * 2.0 * at.misfit) & (rms > rules.tolerance)
+    )
+    state.finish((~found.accepted & ~may_retry) | crawling, Status.STALLED)
 
 
 def _searched(found: Found, method: Method) -> Tensor:

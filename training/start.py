@@ -63,4 +63,5 @@ def _start_inverse(deceptron: Deceptron, recipe: Recipe, z: Tensor, w: Tensor) -
 def _ridge(z: Tensor, w: Tensor) -> Tensor:
     """argmin_W ||w - z W^T||_F^2 + ridge ||W||_F^2 over all items: (m, n)."""
     gram = z.T @ z + RIDGE * torch.eye(z.shape[1], dtype=z.dtype)
-    return torch.linalg.solve(gram, z.T @ w).T
+    W: Tensor = torch.linalg.solve(gram, z.T @ w).T
+    return W

@@ -4,6 +4,7 @@ Batch i of a run is the same whether or not the run was interrupted before it: i
 generator seeded by (seed, i), and the optimiser's moments travel in the resume file.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from training.losses import Batch, Losses
 from training.recipes import Recipe, Stage
 
 SAVE_EVERY_S = 30.0
+LOG_INTERVAL_S = 10.0  # between lines of progress where the output is a file
 SHOW_EVERY = 20  # batches between updates of the figures in the progress bar
 
 
@@ -68,9 +70,9 @@ class Trainer:
         if moments is not None:
             _put_moments(optimiser, moments)
         saved = time.monotonic()
-        with tqdm(
-            total=stage.batches, initial=first, desc=f"{self.recipe.name}/{stage.name}", disable=self.quiet
-        ) as bar:
+        interval_s = 0.2 if sys.stderr.isatty() else LOG_INTERVAL_S
+        label = f"{self.recipe.name}/{stage.name}"
+        with tqdm(total=stage.batches, initial=first, desc=label, disable=self.quiet, mininterval=interval_s) as bar:
             for batch_index, batch, generator in self._batches(index, stage, first):
                 for group in optimiser.param_groups:
                     group["lr"] = _learning_rate(stage, batch_index)
