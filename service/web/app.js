@@ -206,6 +206,7 @@ async function guarded(action) {
     const text = known.fields.length ? [fields] : [element("p", known.message)];
     byId("problem").replaceChildren(element("h2", known.title), ...text);
     byId("problem").hidden = false;
+    showHealth();
   }
 }
 
@@ -254,11 +255,14 @@ async function copyCommand() {
   setTimeout(() => { byId("copy").textContent = "Copy the command"; }, 1500);
 }
 
-async function watchHealth() {
+async function showHealth() {
   const now = await isReady();
-  byId("health").dataset.state = now;
-  byId("health").textContent = now;
-  setTimeout(watchHealth, now === "ready" ? 15_000 : 2_000);
+  Object.assign(byId("health"), { textContent: now }).dataset.state = now;
+  return now;
+}
+
+async function watchHealth() {
+  setTimeout(watchHealth, (await showHealth()) === "ready" ? 15_000 : 2_000);
 }
 
 function showTheme(choice = localStorage.getItem("theme")) {

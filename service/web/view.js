@@ -142,7 +142,7 @@ function show(plot, quantity, series) {
 
 export function plotObservation(plot, card, observation, item) {
   const series = observation ? [{ label: "observed", kind: "dots", color: "--observed", y: observation }] : [];
-  if (item?.fit) series.push({ label: "fit", kind: "line", color: "--found", y: item.fit });
+  if (item?.fit?.some(Number.isFinite)) series.push({ label: "fit", kind: "line", color: "--found", y: item.fit });
   legend("observation-legend", series);
   show(plot, card.observation, series);
 }
