@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -126,19 +127,18 @@ class EmbeddedServer:
         return True
 
     def _spawn(self, binary: Path, lines: list[str], lock_fd: int) -> subprocess.Popen[bytes]:
-        # Its own session: a Ctrl-C in the terminal must reach the workers, which drain first, and not the server.
-        process = subprocess.Popen(  # noqa: S603
-            [str(binary), "-"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(lock_fd,),
-            start_new_session=True,
-        )
-        if process.stdin is not None:
-            process.stdin.write("\n".join(lines).encode())
-            process.stdin.close()
-        return process
+        with tempfile.TemporaryFile() as config:
+            config.write("\n".join(lines).encode())
+            config.seek(0)
+            # Its own session: a Ctrl-C in the terminal must reach the workers, which drain first, and not the server.
+            return subprocess.Popen(  # noqa: S603
+                [str(binary), "-"],
+                stdin=config,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(lock_fd,),
+                start_new_session=True,
+            )
 
     def _join(self) -> bool:
         """True when the recorded server answers."""

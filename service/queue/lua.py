@@ -28,11 +28,13 @@ class AsyncScripts:
     def __init__(self, client: redis.asyncio.Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
+        self._loaded: dict[str, Any] = {}
 
     async def run(self, name: str, *args: str | bytes | int | float) -> Any:
         """The script's answer; lost scripts (server restarted) are loaded again by redis-py."""
-        script: Any = self._client.register_script(source(name, self._keys))
-        return await script(args=args)
+        if name not in self._loaded:
+            self._loaded[name] = self._client.register_script(source(name, self._keys))
+        return await self._loaded[name](args=args)
 
 
 class Scripts:
@@ -41,8 +43,10 @@ class Scripts:
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
+        self._loaded: dict[str, Any] = {}
 
     def run(self, name: str, *args: str | bytes | int | float) -> Any:
         """The script's answer; lost scripts (server restarted) are loaded again by redis-py."""
-        script: Any = self._client.register_script(source(name, self._keys))
-        return script(args=args)
+        if name not in self._loaded:
+            self._loaded[name] = self._client.register_script(source(name, self._keys))
+        return self._loaded[name](args=args)

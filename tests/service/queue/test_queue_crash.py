@@ -98,7 +98,7 @@ async def test_an_exception_fails_only_the_chunk_that_raises(bench: Bench, store
 
     jobs = [await store.submit(job(payload)) for payload in (b"a", b"bad", b"c")]
     recorder = Recorder(react)
-    with bench.worker(recorder):
+    with bench.worker(recorder, limits=replace(LIMITS, lease_s=60)):  # retried at once, not when a lease runs out
         statuses = [await store.wait(one.job_id, 10) for one in jobs]
     assert [status.status for status in statuses] == ["succeeded", "failed", "succeeded"]
     reason = statuses[1].error or ""
