@@ -89,7 +89,7 @@ def _chunk_rows(parts: Parts, x: np.ndarray | None, k: int, width: int) -> tuple
 
 def _failed_item(reason: str) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(("status", "solved_by", "iterations", "residual_rms", "diagnostics"))
-    return {**empty, "status": "failed", "error": reason}
+    return {**empty, "status": "failed", "error": {"type": "failed", "detail": reason}}
 
 
 def result_json(spec: SolveSpec, kind: str, queued_s: float | None, result: JobResult) -> dict[str, Any]:

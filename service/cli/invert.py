@@ -8,11 +8,12 @@ import numpy as np
 
 from service.arrays import as_observations, decode_npy, encode_npy
 from service.cli.tables import item_rows, table
-from service.client import Client, Comparison, Result
+from service.client import Client, Comparison, Result, Retries
 from service.client.flows import Options
 
 METHODS = ("auto", "dipg", "gn", "lm", "gd", "lbfgs", "oneshot")
 SHOWN = 20
+RETRIES = Retries(attempts=3)  # somebody is watching: say soon that nobody answers
 
 
 @click.command()
@@ -52,7 +53,7 @@ def solve(model: str, observations: np.ndarray, method: str, preset: str, url: s
     """Through the service at `url`, or in this process."""
     result: Result | Comparison
     if url is not None:
-        with Client(url) as client:
+        with Client(url, retries=RETRIES) as client:
             return client.invert(model, observations, method=method, options=Options(preset=preset))
     from service.cli.local import invert_locally
 
@@ -74,7 +75,7 @@ def summary(result: Result) -> str:
 
 def _cards(url: str | None) -> list[dict[str, Any]]:
     if url is not None:
-        with Client(url) as client:
+        with Client(url, retries=RETRIES) as client:
             return client.models()
     from service.cli.local import open_inference
 

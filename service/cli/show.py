@@ -73,8 +73,8 @@ def _report(example: Example, item: Item, x: np.ndarray) -> list[str]:
     pairs = [*zip(NAMES, example.truth, x, strict=True)]
     pairs += [*zip(IDENTIFIABLE[:2], identifiable(example.truth)[:2], identifiable(x)[:2], strict=True)]
     rows += [[name, f"{truth:.4f}", f"{found:.4f}", f"{found - truth:+.4f}"] for name, truth, found in pairs]
-    residual = float(np.sqrt(np.mean((fitted - example.observation) ** 2)))
-    error = identifiable(x) - identifiable(example.truth)
+    residual = _rms(fitted - example.observation)
+    error, determined = x - example.truth, identifiable(x) - identifiable(example.truth)
     return [
         f"A damped oscillation, {TIMES_S.size} samples on [0, 5] s by scipy.integrate.solve_ivp, noise {NOISE_STD}:",
         *plot(example.observation, fitted),
@@ -82,11 +82,15 @@ def _report(example: Example, item: Item, x: np.ndarray) -> list[str]:
         "",
         *table(rows),
         "",
-        f"error in x: {np.sqrt(np.mean((x - example.truth) ** 2)):.4f} RMS over {', '.join(NAMES)} (m, c, k: to scale)",
-        f"error in what the data determine ({', '.join(IDENTIFIABLE)}): {np.sqrt(np.mean(error**2)):.4f} RMS",
+        f"error in x: {_rms(error):.4f} RMS over {', '.join(NAMES)} (m, c, k: only up to a common factor)",
+        f"error in what the data determine ({', '.join(IDENTIFIABLE)}): {_rms(determined):.4f} RMS",
         f"misfit of the reconstruction, integrated by SciPy: {residual:.4f} = {residual / NOISE_STD:.2f} x noise",
         *_judgement(item),
     ]
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def _judgement(item: Item) -> list[str]:

@@ -176,12 +176,14 @@ def _items(documents: Sequence[Mapping[str, Any]]) -> tuple[Item, ...]:
 
 
 def read_item(document: Mapping[str, Any]) -> Item:
-    names = ("solved_by", "iterations", "residual_rms", "error")
+    names = ("solved_by", "iterations", "residual_rms")
+    error = document.get("error")
     diagnostics = document.get("diagnostics")
     return Item(
         x=_array(document.get("x")),
         status=str(document["status"]),
         diagnostics=_diagnostics(diagnostics) if diagnostics else None,
+        error=str(error["detail"]) if error else None,
         document=document,
         **{name: document.get(name) for name in names},
     )

@@ -1,0 +1,100 @@
+"""`deceptron serve` under attack: killed workers, killed parents, taken ports, and a clean end."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from service.client import Client, Options
+from tests.service.conftest import DECEPTRON, ROOT, Service, alive, processes, start_service, stop_service, wait_for
+
+STEADY = Options(max_iterations=60, tolerance=1e-9)
+# A dead worker's work is soon taken over.
+SHORT_LEASE = {"DECEPTRON_LEASE_S": "2", "DECEPTRON_HEARTBEAT_S": "0.5", "DECEPTRON_RECLAIM_EVERY_S": "0.5"}
+
+
+def family(folder: Path) -> list[int]:
+    """Process ids of everything that was started with this data directory (the queue server by its working folder)."""
+    found = [pid for pid, words in processes() if any(str(folder) in word for word in words)]
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.readlink(entry / "cwd").startswith(str(folder)):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+# One test and not five: whichever test process runs it, two services are started and no more.
+def test_survives_attacks_and_ends_cleanly(tmp_path: Path, observations: np.ndarray) -> None:
+    own = start_service(tmp_path, "--workers", "1", **SHORT_LEASE)
+    job_id = a_killed_worker_loses_nothing(own, observations)
+    a_killed_api_comes_back_on_its_port(own)
+    a_taken_port_is_one_clear_line(own)
+    children_follow_a_killed_parent(own)
+    again = start_service(tmp_path, "--workers", "1", **SHORT_LEASE)
+    with Client(again.url, progress=False) as client:
+        assert len(client.result(job_id).items) == 1000  # type: ignore[union-attr]
+    sigterm_stops_everything_within_seconds(again)
+
+
+def a_killed_worker_loses_nothing(own: Service, observations: np.ndarray) -> str:
+    with Client(own.url, progress=False) as client:
+        job = client.submit("oscillator", observations, method="gd", options=STEADY)
+        wait_for(lambda: client.job(job).status == "running")
+        (victim,) = own.children()["worker"]
+        os.kill(victim, signal.SIGKILL)
+        assert not client.job(job).finished
+        finished = client.wait(job, timeout_s=60)
+        assert (finished.status, finished.done) == ("succeeded", 1000)
+    assert own.children()["worker"] != [victim]
+    assert httpx.get(f"{own.url}/health/ready", trust_env=False).status_code == 200
+    return job.id
+
+
+def a_killed_api_comes_back_on_its_port(own: Service) -> None:
+    (victim,) = own.children()["api"]
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: not alive(victim))
+    # The port is never lost: a call made meanwhile waits for the new process.
+    assert httpx.get(f"{own.url}/health/live", timeout=60, trust_env=False).status_code == 200
+
+
+def a_taken_port_is_one_clear_line(own: Service) -> None:
+    port = own.url.rsplit(":", 1)[1]
+    ran = subprocess.run([*DECEPTRON, "serve", "--port", port], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    said = f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; try another --port"
+    assert (ran.returncode, ran.stdout, ran.stderr.splitlines()) == (1, "", [said])
+
+
+def children_follow_a_killed_parent(own: Service) -> None:
+    orphans = [pid for pids in own.children().values() for pid in pids]
+    assert len(orphans) == 2
+    stop_service(own, signal.SIGKILL)
+    wait_for(lambda: not any(alive(pid) for pid in orphans))
+
+
+def sigterm_stops_everything_within_seconds(own: Service) -> None:
+    folder, children = own.log.parent, own.children()
+    pids = {own.pid, *children["api"], *children["worker"], *family(folder)}
+    assert len(pids) >= 4  # supervisor, API, worker, queue server
+    started = time.monotonic()
+    stop_service(own)
+    assert time.monotonic() - started < 15
+    assert not [pid for pid in pids if alive(pid)]
+    assert not family(folder)
+
+
+@pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="this machine has a GPU: asking for one succeeds")
+def test_a_missing_device_is_said_at_start(tmp_path: Path) -> None:
+    command = [*DECEPTRON, "serve", "--port", "0", "--device", "cuda", "--data-dir", str(tmp_path)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
+    assert ran.returncode == 1
+    assert "CUDA" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not family(tmp_path)
