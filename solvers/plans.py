@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Literal
 
 import torch
-from scipy.stats import chi2
+from scipy.special import chdtri
 from torch import Tensor
 
 from models.deceptron import Deceptron
@@ -70,7 +70,7 @@ class Outcome:
 
 def noise_level(m: int) -> float:
     """rms residual over noise that pure noise exceeds with probability 0.001: sqrt(chi2_.999(m) / m)."""
-    return float((chi2.ppf(0.999, m) / m) ** 0.5)
+    return float((chdtri(m, 0.001) / m) ** 0.5)
 
 
 def rules_for(preset: Preset, m: int) -> Rules:
