@@ -49,6 +49,7 @@ class LinearEstimator:
 
     matrix: Tensor
     offset: Tensor
+    prior_mean: Tensor
 
     @classmethod
     def fit(cls, items: Items) -> "LinearEstimator":
@@ -57,7 +58,7 @@ class LinearEstimator:
         dx, dy = items.x - mean_x, items.y - mean_y
         C_yy = dy.T @ dy / len(dy)
         matrix = torch.linalg.solve(C_yy, dy.T @ dx / len(dy)).T
-        return cls(matrix, mean_x - matrix @ mean_y)
+        return cls(matrix, mean_x - matrix @ mean_y, mean_x)
 
     def __call__(self, y: Tensor) -> Tensor:
         """(B, m) -> (B, n)."""

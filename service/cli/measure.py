@@ -7,12 +7,18 @@ import click
 
 @click.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the report there as well.")
-def bench(name: str, out: Path | None) -> None:
-    """Run the benchmark NAME and print its table."""
-    from benchmarks.run import main
+@click.option("--out", type=click.Path(path_type=Path), help="A folder to write the tables and all rows to.")
+@click.option("--items", type=click.IntRange(min=20), default=500, show_default=True, help="Held-out items per repeat.")
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Draws of that many items.")
+def bench(name: str, out: Path | None, items: int, repeats: int) -> None:
+    """Run the benchmark NAME (paper, product or all) and print its tables."""
+    from benchmarks.run import UnknownBenchmark, main
+    from service.settings import load_settings
 
-    main(name, out)
+    try:
+        main(name, out, load_settings().checkpoints, items, repeats)
+    except UnknownBenchmark as error:
+        raise click.UsageError(str(error)) from None
 
 
 @click.command()
@@ -23,6 +29,10 @@ def bench(name: str, out: Path | None) -> None:
 @click.option("--resume/--restart", default=True, show_default=True, help="Go on from an interrupted run.")
 def train(recipe: str, out: Path, seeds: tuple[int, ...], budget: str, resume: bool) -> None:
     """Train RECIPE and write its checkpoint."""
+    from training.run import UnknownRecipe
     from training.run import train as run
 
-    click.echo(f"checkpoint: {run(recipe, out, seeds, budget, resume)}")
+    try:
+        click.echo(f"checkpoint: {run(recipe, out, seeds, budget, resume)}")
+    except UnknownRecipe as error:
+        raise click.UsageError(str(error)) from None

@@ -1,0 +1,84 @@
+"""Running methods under one protocol: same observations, rules and projector for all, every row kept."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from models.registry import LoadedModel
+from physics.problem import Problem
+from solvers.plans import Preset, objective_for, plan_for, rules_for, run_plan
+from solvers.solve import Status
+from training.data import Items, Split, draw
+from training.evaluate import at_noise_level
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One method on one set of items, per row: x (N, n), converged, at_noise_level, iterations (N,); seconds in all."""
+
+    method: str
+    x: Tensor
+    converged: Tensor
+    at_noise_level: Tensor
+    iterations: Tensor
+    seconds: float
+
+    @property
+    def microseconds_per_item(self) -> float:
+        """Wall time over rows."""
+        return 1e6 * self.seconds / len(self.x)
+
+
+def held_out_items(problem: Problem, count: int, data_seed: int, repeat: int) -> Items:
+    """Held-out items: the test split's own stream for repeat 0, further streams of it for the next ones."""
+    return draw(problem, Split.TEST, count, data_seed + repeat)
+
+
+def measure(loaded: LoadedModel, preset: Preset, method: str, items: Items, label: str = "") -> Measured:
+    """Solves items by a named method; timed on a second run, the first one warms up."""
+    problem, deceptron = loaded.problem, loaded.deceptron
+    objective = objective_for(preset, problem, deceptron)
+    observation = items.y.to(objective.scale)
+    plan, rules = plan_for(method, preset, problem.n), rules_for(preset, problem.m)
+    run_plan(plan, objective, observation[:8], problem.start, rules)
+    outcome, seconds = timed(lambda: run_plan(plan, objective, observation, problem.start, rules))
+    solution = outcome.solution
+    return Measured(
+        label or method,
+        solution.x,
+        solution.status == Status.CONVERGED,
+        at_noise_level(problem, solution.x, items.y),
+        solution.iterations,
+        seconds,
+    )
+
+
+def estimate(problem: Problem, label: str, x: Tensor, items: Items, seconds: float = float("nan")) -> Measured:
+    """A reconstruction that came from elsewhere, in the same form: no iterations of ours, no status of ours."""
+    reached = at_noise_level(problem, x, items.y)
+    return Measured(label, x, reached, reached, torch.zeros(len(x), dtype=torch.long), seconds)
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """The result and the wall time in seconds."""
+    began = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - began
+
+
+def rmse(a: Tensor, b: Tensor) -> float:
+    """Root mean square over rows and components."""
+    return (a.double() - b.double()).square().mean().sqrt().item()
+
+
+def quartiles(values: Tensor) -> tuple[float, float, float]:
+    """25 %, 50 % and 75 %."""
+    levels = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    low, middle, high = torch.quantile(values.double(), levels).tolist()
+    return low, middle, high
