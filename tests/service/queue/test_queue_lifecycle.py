@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from queue_bench import CONFIG, LIMITS, Bench, Recorder, job
+from queue_bench import CONFIG, LIMITS, Bench, Recorder, job, until
 
 from service.errors import JobGone, JobNotFound
 from service.queue import jobs
@@ -78,7 +78,7 @@ async def test_cancel_when_half_done_and_when_done(bench: Bench, store: JobStore
 
 
 async def test_results_expire_and_leave_a_tombstone(bench: Bench, store: JobStore) -> None:
-    short = replace(LIMITS, result_ttl_s=0.2, record_ttl_s=0.6)
+    short = replace(LIMITS, result_ttl_s=0.2, record_ttl_s=1.5)
     submitted = await store.submit(job(b"a", b"b"))
     with bench.worker(Recorder(), limits=short):
         status = await store.wait(submitted.job_id, 10)
@@ -89,7 +89,7 @@ async def test_results_expire_and_leave_a_tombstone(bench: Bench, store: JobStor
     assert (await store.wait(submitted.job_id, 5)).status == "expired"
     with pytest.raises(JobGone, match="expired"):
         await store.results(submitted.job_id)
-    await asyncio.sleep(0.4)
+    await asyncio.to_thread(until, lambda: not bench.client.exists(bench.keys.job(submitted.job_id)))
     with pytest.raises(JobNotFound):
         await store.status(submitted.job_id)
     assert not bench.client.keys(f"{bench.keys.prefix}*{submitted.job_id}*")

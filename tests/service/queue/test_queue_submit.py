@@ -1,6 +1,7 @@
 """Admission: idempotency, bounds, and that it all happens in one step."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -53,6 +54,15 @@ async def test_concurrent_submissions_with_one_key_make_one_job(open_store: Call
     assert len({answer.job_id for answer in answers}) == 1
     assert sum(answer.created for answer in answers) == 1
     assert (await stores[0].depth()).chunks == 1
+
+
+async def test_a_call_repeated_after_a_lost_answer_makes_one_job(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "a" * 2 * size)  # what redis-py sends again is the same call
+    answers = [await store.submit(job(b"x", key=key)) for key in (None, None, "k")]
+    assert [answer.created for answer in answers] == [True] * 3
+    assert (await store.depth()).chunks == 1
 
 
 async def test_a_key_is_forgotten_after_its_time_and_with_its_job(open_store: Callable[..., JobStore]) -> None:
