@@ -1,5 +1,6 @@
 """The API: `create_app(settings)`. It never solves anything itself; it validates, queues and reports."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -38,6 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             inference=inference,
             limiter=CapacityLimiter(settings.decode_threads),
             commit=running_commit(settings),
+            stopping=asyncio.Event(),
         )
         yield
         await store.close()

@@ -53,6 +53,9 @@ def _too_large(limit_bytes: int) -> BodyTooLarge:
 
 def content_type(request: Request) -> str:
     """JSON or NPY, from the Content-Type header. Raises UnsupportedMedia for anything else."""
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise UnsupportedMedia(f"Content-Encoding is '{encoding[:60]}'; send the body uncompressed")
     given = request.headers.get("content-type", "")
     media = given.split(";")[0].strip().lower()
     if media == JSON or (media.startswith("application/") and media.endswith("+json")):

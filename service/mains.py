@@ -4,6 +4,7 @@ import socket
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from service.app import create_app
 from service.handler import SolveHandler
@@ -12,7 +13,7 @@ from service.logs import configure_logs
 from service.process import on_stop_signals
 from service.queue.worker import Worker
 from service.settings import Settings, SettingsError
-from service.wiring import queue_limits, require_redis, worker_config
+from service.wiring import queue_limits, worker_config
 
 BACKLOG = 2048
 
@@ -32,13 +33,24 @@ def run_api(settings: Settings, listening_fd: int | None = None) -> None:
         server_header=False,
     )
     sockets = None if listening_fd is None else [socket.socket(fileno=listening_fd)]
-    uvicorn.Server(config).run(sockets)
+    _Server(config, app).run(sockets)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, telling those who wait for a job when it stops: else it would wait for them in turn."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self.app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.app.state.services.stopping.set()
+        await super().shutdown(sockets)
 
 
 def run_worker(settings: Settings) -> None:
     """Load every model, then work until a signal; what is held is finished first. Raises DeviceUnavailable."""
     configure_logs(settings.log_level, "worker")
-    require_redis(settings)
     inference = Inference(settings.checkpoints, settings.device)
     inference.warm()
     models = [manifest.name for manifest in inference.manifests()]

@@ -1,8 +1,9 @@
 """What the routes share: one value in `app.state`, built when the app starts."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -11,6 +12,7 @@ from starlette.requests import Request
 
 from service.inference import Inference
 from service.queue.jobs import JobStore
+from service.queue.records import JobStatus
 from service.settings import Settings
 
 P = ParamSpec("P")
@@ -26,10 +28,26 @@ class Services:
     inference: Inference
     limiter: CapacityLimiter
     commit: str
+    stopping: asyncio.Event  # set when the process is asked to stop: whoever waits should answer now
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one of the few decode threads (few, so that large bodies cannot fill the memory together)."""
         return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self.limiter)
+
+    async def wait(self, job_id: str, timeout_s: float) -> JobStatus:
+        """The job once finished, or as it is after `timeout_s` or when the service stops. Raises JobNotFound."""
+        finished = await self.unless_stopping(self.store.wait(job_id, timeout_s))
+        return finished or await self.store.status(job_id)
+
+    async def unless_stopping(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What `work` gives, or None when the service is asked to stop before that."""
+        task, stop = asyncio.create_task(work), asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for waiting in (task, stop):
+                waiting.cancel()
 
 
 def services_of(request: Request) -> Services:

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import click
 
 from service.cli.show import DEMO_MODEL, DEMO_SEED, show_demo
+from service.client.types import ClientError
+from service.errors import ServiceError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,10 +50,18 @@ def serve(
     def on_ready(url: str) -> bool:
         click.echo(f"deceptron is ready at {url}  (documentation: {url}/docs)")
         if demo:
-            show_demo(url, DEMO_SEED, DEMO_MODEL)
+            _try_demo(url)
         return True
 
     run(settings, on_ready)
+
+
+def _try_demo(url: str) -> None:
+    """A demonstration that fails must not end the service it demonstrates."""
+    try:
+        show_demo(url, DEMO_SEED, DEMO_MODEL)
+    except (ClientError, ServiceError) as error:
+        click.echo(f"the demonstration failed: {error}", err=True)
 
 
 @click.command()
@@ -64,10 +74,13 @@ def api(host: str | None, port: int | None, checkpoints: Path | None, fd: int | 
     from service.process import exit_with_supervisor
 
     exit_with_supervisor(supervisor)
-    from service.mains import run_api
     from service.settings import load_settings
+    from service.wiring import require_redis
 
-    run_api(load_settings({"host": host, "port": port, "checkpoints": checkpoints}), fd)
+    settings = require_redis(load_settings({"host": host, "port": port, "checkpoints": checkpoints}))
+    from service.mains import run_api
+
+    run_api(settings, fd)
 
 
 @click.command()
@@ -79,7 +92,10 @@ def worker(device: str | None, checkpoints: Path | None, supervisor: int | None)
     from service.process import exit_with_supervisor
 
     exit_with_supervisor(supervisor)
-    from service.mains import run_worker
     from service.settings import load_settings
+    from service.wiring import require_redis
 
-    run_worker(load_settings({"device": device, "checkpoints": checkpoints}))
+    settings = require_redis(load_settings({"device": device, "checkpoints": checkpoints}))
+    from service.mains import run_worker
+
+    run_worker(settings)

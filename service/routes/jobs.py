@@ -9,6 +9,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from service.body import JSON as JSON_TYPE
 from service.body import NPY
 from service.errors import NotAcceptable, ServiceError
+from service.queue.records import JobStatus
 from service.responses import JSON, dump_json
 from service.results import result_json, result_npy
 from service.routes.documents import fetch_result, full_document, job_document, queued_s
@@ -23,7 +24,7 @@ _PING_S = 15
 async def job(job_id: str, services: Shared, wait: Annotated[float, Query(ge=0, le=3600)] = 0) -> Response:
     """The job; `wait` holds the answer back until it is finished, for at most that many seconds (and at most 30)."""
     if wait > 0:
-        status = await services.store.wait(job_id, min(wait, services.settings.max_wait_s))
+        status = await services.wait(job_id, min(wait, services.settings.max_wait_s))
     else:
         status = await services.store.status(job_id)
     headers = {} if status.finished else {"Retry-After": "1"}
@@ -51,17 +52,22 @@ async def result(job_id: str, request: Request, services: Shared) -> Response:
 async def events(job_id: str, services: Shared) -> Response:
     """Server-sent events: `progress` with the job document at each change, then `end`."""
     await services.store.status(job_id)  # an unknown job is a 404, not an empty stream
-    return EventSourceResponse(_events(services, job_id), ping=_PING_S)
+    return EventSourceResponse(_events(services, job_id), ping=_PING_S, shutdown_grace_period=_PING_S)
 
 
 async def _events(services: Services, job_id: str) -> AsyncIterator[ServerSentEvent]:
+    changes = aiter(services.store.events(job_id))
     try:
-        async for status in services.store.events(job_id):
+        while status := await services.unless_stopping(_next(changes)):
             data = dump_json(job_document(status)).decode()
             yield ServerSentEvent(data, event="end" if status.finished else "progress")
     except ServiceError as error:
         document = {"title": error.title, "status": error.status, "detail": error.detail}
         yield ServerSentEvent(dump_json(document).decode(), event="error")
+
+
+async def _next(changes: AsyncIterator[JobStatus]) -> JobStatus | None:
+    return await anext(changes, None)
 
 
 @router.delete(

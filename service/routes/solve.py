@@ -73,7 +73,7 @@ async def _submit(request: Request, services: Services, kind: Kind) -> Response:
     wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
     if wait_s is None:
         return _accepted(await services.store.status(submitted.job_id))
-    status = await services.store.wait(submitted.job_id, wait_s)
+    status = await services.wait(submitted.job_id, wait_s)
     if not status.finished:
         return _accepted(status)
     headers = {"Location": f"/jobs/{status.id}", "Preference-Applied": f"wait={wait_s:g}"}

@@ -105,6 +105,7 @@ def test_a_64_mb_body_is_refused_while_it_streams(http: httpx.Client) -> None:
 def test_content_types(http: httpx.Client) -> None:
     check_problem(http.post("/invert", content=b"1,2,3", headers={"Content-Type": "text/csv"}), 415, "")
     check_problem(http.post("/invert", content=b"{}"), 415, "")
+    check_problem(http.post("/invert", content=b"{}", headers={**JSON, "Content-Encoding": "gzip"}), 415, "")
 
 
 @pytest.mark.parametrize("key", ["", "x" * 300, "with space"])

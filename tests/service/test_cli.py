@@ -85,7 +85,7 @@ FAILURES: dict[str, tuple[list[str], bytes, int, str]] = {
     "no such file": (["invert", "oscillator", "nowhere.npy"], b"", 2, "nowhere.npy"),
     "no such method": (["invert", "oscillator", "-", "--method", "magic"], b"", 2, "magic"),
     "no such command": (["levitate"], b"", 2, "levitate"),
-    "no such recipe": (["train", "levitation"], b"", 1, "levitation"),
+    "no such recipe": (["train", "levitation"], b"", 2, "levitation"),
     "nobody there": (["models", "--url", "http://127.0.0.1:9"], b"", 1, "no answer"),
     "an api without a queue": (["api"], b"", 78, "REDIS_URL"),
     "a worker without a queue": (["worker"], b"", 78, "REDIS_URL"),

@@ -24,7 +24,7 @@ from service.client import (
 from service.demo import NOISE_STD, displacement
 from tests.service.conftest import Service
 
-SLOW = Options(max_iterations=150, tolerance=1e-9)
+SLOW = Options(max_iterations=80, tolerance=1e-9)
 
 
 def test_invert_gives_arrays(client: Client, observations: np.ndarray) -> None:

@@ -28,7 +28,7 @@ def done(http: httpx.Client, observation: np.ndarray) -> dict[str, Any]:
 @pytest.fixture
 def long(http: httpx.Client, observations: np.ndarray) -> str:
     """The path of a job that takes a while: small steps, many of them, and nothing to stop at."""
-    query = {"model": "oscillator", "method": "gd", "max_iterations": "150", "tolerance": "1e-9"}
+    query = {"model": "oscillator", "method": "gd", "max_iterations": "80", "tolerance": "1e-9"}
     body = encode_npy(np.tile(observations, (5, 1)))
     response = http.post("/invert", content=body, params=query, headers=NPY)
     assert response.status_code == 202, response.text
