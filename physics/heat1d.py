@@ -48,7 +48,9 @@ class Propagator:
         """x (B, n) -> y (B, n)."""
         key = (x.dtype, x.device)
         if key not in self._cast:
-            self._cast[key] = self.matrix.T.to(dtype=x.dtype, device=x.device).contiguous()
+            # Born in inference mode it could never again take part in a gradient, and it is kept.
+            with torch.inference_mode(mode=False):
+                self._cast[key] = self.matrix.T.to(dtype=x.dtype, device=x.device).contiguous()
         return x @ self._cast[key]
 
 

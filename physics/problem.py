@@ -99,10 +99,11 @@ class UnknownProblem(KeyError):
 
 
 def load_problem(name: str) -> Problem:
-    """Finds a problem by name: the built-in table first, then entry points, then ``module:attribute`` as given.
+    """Finds a problem by name: the built-in table first, then entry points. A name is never itself a path to code.
 
     Raises:
         UnknownProblem: nothing is registered under that name.
+        TypeError: what is registered is not a Problem.
     """
     target = PROBLEMS.get(name) or next(
         (e.value for e in entry_points(group=ENTRY_POINT_GROUP) if e.name == name), None
@@ -111,5 +112,7 @@ def load_problem(name: str) -> Problem:
         known = sorted({*PROBLEMS, *(e.name for e in entry_points(group=ENTRY_POINT_GROUP))})
         raise UnknownProblem(f"no problem named {name!r}; known are {', '.join(known)}")
     module, _, attribute = target.partition(":")
-    problem: Problem = getattr(import_module(module), attribute)
+    problem = getattr(import_module(module), attribute)
+    if not isinstance(problem, Problem):
+        raise TypeError(f"{name!r} is registered as {target}, which is a {type(problem).__name__}, not a Problem")
     return problem
