@@ -37,8 +37,8 @@ def run(setup: Setup) -> Report:
     """Both problems under the preset ``paper``."""
     report = Report("paper", f"deceptron bench paper --items {setup.items} --repeats {setup.repeats}")
     report.text(
-        "Preset `paper`: learned linear f, eps = 0.30 in z-scored y, rho = 0.4, cap 200, start as published. Iterations "
-        "are median [quartiles] over all items of all repeats, failures included. At rho = 0.4 any exact step multiplies "
+        "Preset `paper`: learned linear f, eps = 0.30 in z-scored y, rho = 0.4, cap 200, published start. Iterations "
+        "are median [quartiles] over all items of all repeats, failures too. At rho = 0.4 any exact step multiplies "
         "the residual by 0.6, so an item needs three iterations when its first residual exceeds 0.3 / 0.36 = 0.833."
     )
     for name, published in PUBLISHED.items():
