@@ -136,14 +136,14 @@ class ResidualDeceptron(nn.Module):
 
 
 class LearnedInverse(nn.Module):
-    """g(y) = s~(V y + c) or V y + c + G(y), for an f that is given and not learned."""
+    """g(y) = s~(V y + c), or V y + c + G(y) when residual, for an f that is given and not learned."""
 
-    def __init__(self, n: int, m: int, hidden: Sequence[int], activation: str) -> None:
+    def __init__(self, n: int, m: int, hidden: Sequence[int], activation: str, residual: bool) -> None:
         super().__init__()
         self.V, self.c = nn.Parameter(torch.empty(n, m)), nn.Parameter(torch.zeros(n))
         nn.init.kaiming_uniform_(self.V, a=5**0.5)
         self.inverse_branch = mlp((m, *hidden, n), activation) if hidden else None
-        self._mirror = _identity if hidden else ACTIVATIONS[activation][1]
+        self._mirror = _identity if residual else ACTIVATIONS[activation][1]
 
     def g(self, y: Tensor) -> Tensor:
         """(B, m) -> (B, n)."""
@@ -191,7 +191,8 @@ class Deceptron(nn.Module):
         if config.forward == "physics" and physics is None:
             raise ValueError("forward='physics' needs the problem's forward map")
         self.config = config
-        self._physics = physics if config.forward == "physics" else None
+        # In a tuple, so that a map which is a module stays the problem's own: not stored, moved or trained with this.
+        self._physics = (physics,) if physics is not None and config.forward == "physics" else ()
         self.pair = _build_pair(config)
         for side, size in (("x", config.n), ("y", config.m)):
             self.register_buffer(f"{side}_shift", torch.zeros(size))
@@ -199,8 +200,8 @@ class Deceptron(nn.Module):
 
     def f(self, x: Tensor) -> Tensor:
         """The forward map: the physics, or its learned surrogate. (B, n) -> (B, m)."""
-        if self._physics is not None:
-            return self._physics(x)
+        if self._physics:
+            return self._physics[0](x)
         out: Tensor = self.y_shift + self.y_scale * self.pair.f((x - self.x_shift) / self.x_scale)  # type: ignore[operator]
         return out
 
@@ -222,8 +223,8 @@ class Deceptron(nn.Module):
 
 def _build_pair(config: DeceptronConfig) -> nn.Module:
     if config.forward == "physics":
-        hidden = config.hidden if config.architecture == "residual" else ()
-        return LearnedInverse(config.n, config.m, hidden, config.activation)
+        residual = config.architecture == "residual"
+        return LearnedInverse(config.n, config.m, config.hidden if residual else (), config.activation, residual)
     if config.architecture == "layer":
         return DeceptronLayer(config.n, config.m, config.activation)
     if config.architecture == "stack":
