@@ -31,7 +31,7 @@ def integrated(parameters: tuple[float, ...] | np.ndarray) -> np.ndarray:
         rtol=1e-12,
         atol=1e-13,
     )
-    return found.y[0]
+    return np.asarray(found.y[0])
 
 
 def by_complex_roots(parameters: np.ndarray) -> np.ndarray:
@@ -39,7 +39,8 @@ def by_complex_roots(parameters: np.ndarray) -> np.ndarray:
     m, c, k, x0, v0 = (column[:, None] for column in parameters.T)
     a = c / (2 * m)
     w = np.sqrt((k / m - a * a).astype(complex))
-    return (np.exp(-a * TIMES) * (x0 * np.cos(w * TIMES) + (v0 + a * x0) * np.sin(w * TIMES) / w)).real
+    waves = x0 * np.cos(w * TIMES) + (v0 + a * x0) * np.sin(w * TIMES) / w
+    return np.asarray((np.exp(-a * TIMES) * waves).real)
 
 
 def rows(*parameters: tuple[float, ...]) -> Tensor:
