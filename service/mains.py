@@ -3,6 +3,7 @@
 import socket
 
 import structlog
+import torch
 import uvicorn
 from fastapi import FastAPI
 
@@ -21,6 +22,7 @@ BACKLOG = 2048
 def run_api(settings: Settings, listening_fd: int | None = None) -> None:
     """Serve the API until a signal; on a socket inherited from the supervisor when there is one."""
     configure_logs(settings.log_level, "api")
+    torch.set_num_threads(1)  # the API only checks requests
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -51,6 +53,7 @@ class _Server(uvicorn.Server):
 def run_worker(settings: Settings) -> None:
     """Load every model, then work until a signal; what is held is finished first. Raises DeviceUnavailable."""
     configure_logs(settings.log_level, "worker")
+    torch.set_num_threads(settings.threads)
     inference = Inference(settings.checkpoints, settings.device)
     inference.warm()
     models = [manifest.name for manifest in inference.manifests()]

@@ -42,7 +42,10 @@ class Settings(BaseSettings):
     checkpoints: Path = Field(default=CHECKPOINTS, description="The model repository (NAME/VERSION folders).")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the workers compute.")
     workers: int = Field(
-        default=0, ge=0, le=256, description="Worker processes of `deceptron serve`; 0: half the cores, one to four."
+        default=0, ge=0, le=256, description="Worker processes of `deceptron serve`; 0: the cores but one, one to four."
+    )
+    threads: int = Field(
+        default=1, ge=1, le=256, description="Threads a worker computes with; more workers do more than more threads."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     commit: str = Field(default="", description="Commit shown by /health; empty: read from the checkout's .git.")
@@ -78,7 +81,7 @@ class Settings(BaseSettings):
 
     def worker_count(self) -> int:
         """The number of worker processes, with its default resolved."""
-        return self.workers or max(1, min(4, (os.cpu_count() or 1) // 2))
+        return self.workers or max(1, min(4, (os.cpu_count() or 1) - 1))
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:

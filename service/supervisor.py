@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import httpx
 import structlog
 
-from service.errors import ServiceError
+from service.errors import QueueUnavailable, ServiceError
 from service.process import EXIT_CONFIG, on_stop_signals
 from service.queue.embedded import EmbeddedServer
 from service.settings import Settings, to_env
@@ -97,8 +97,7 @@ class Supervisor:
         self.error: Exception | None = None
 
     def run(self, server: EmbeddedServer | None) -> None:
-        """Until SIGTERM or SIGINT; stops everything in order, whatever happens."""
-        on_stop_signals(self._stop)
+        """Until `stop`; ends everything in order, whatever happens."""
         threading.Thread(target=self._announce, name="announce", daemon=True).start()
         try:
             self._watch(server)
@@ -108,7 +107,8 @@ class Supervisor:
         if self.error is not None:
             raise self.error
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Ask it to end; safe in a signal handler."""
         self.stopping = True
 
     def _watch(self, server: EmbeddedServer | None) -> None:
@@ -124,7 +124,11 @@ class Supervisor:
 
     def _revive(self, server: EmbeddedServer, env: dict[str, str]) -> dict[str, str]:
         """Start the queue server again if it died; when it comes back elsewhere the children are restarted."""
-        server.start()
+        try:
+            server.start()
+        except QueueUnavailable as error:
+            log.warning("queue server is away; trying again", error=str(error))
+            return env
         if server.url == env["REDIS_URL"]:
             return env
         for child in (self.api, *self.workers):
@@ -135,8 +139,6 @@ class Supervisor:
         env = {**os.environ, **to_env(self.settings)}
         if server is not None:
             env["REDIS_URL"] = server.url
-        # Workers side by side share the cores; more threads than cores make all of them slower.
-        env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(self.workers))))
         return env
 
     def _announce(self) -> None:
@@ -170,8 +172,11 @@ class Supervisor:
 
 def serve(settings: Settings, on_ready: OnReady) -> None:
     """Run the whole service until a signal, or until `on_ready` wants no more. Raises ServeError."""
-    with listen(settings.host, settings.port) as listening, _queue_server(settings) as server:
-        Supervisor(settings, listening, on_ready).run(server)
+    with listen(settings.host, settings.port) as listening:
+        supervisor = Supervisor(settings, listening, on_ready)
+        on_stop_signals(supervisor.stop)  # before the queue server starts, which would outlive us
+        with _queue_server(settings) as server:
+            supervisor.run(server)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from service.arrays import encode_npy
@@ -20,6 +21,7 @@ from service.settings import load_settings
 def open_inference() -> Inference:
     """The models and the device that the environment's settings name."""
     settings = load_settings()
+    torch.set_num_threads(settings.threads)
     return Inference(settings.checkpoints, settings.device)
 
 

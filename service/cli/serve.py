@@ -25,7 +25,7 @@ def _address(command: F) -> F:
 @click.command()
 @_address
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the embedded queue server keeps its data.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [half the cores, one to four]")
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [the cores but one, one to four]")
 @_DEVICE
 @_CHECKPOINTS
 @click.option("--demo", is_flag=True, help="Once ready, invert one observation and print the answer.")
