@@ -45,7 +45,7 @@ def measure(loaded: LoadedModel, preset: Preset, method: str, items: Items, labe
     problem, deceptron = loaded.problem, loaded.deceptron
     objective = objective_for(preset, problem, deceptron)
     observation = items.y.to(objective.scale)
-    plan, rules = plan_for(method, preset, problem.n), rules_for(preset, problem.m)
+    plan, rules = plan_for(method, preset, problem.n), rules_for(preset, problem.m, loaded.manifest.refinements)
     run_plan(plan, objective, observation[:8], problem.start, rules)
     outcome, seconds = timed(lambda: run_plan(plan, objective, observation, problem.start, rules))
     solution = outcome.solution

@@ -53,6 +53,7 @@ class Manifest(BaseModel):
     problem: str
     preset: Literal["paper", "product"]
     architecture: DeceptronConfig
+    refinements: int = Field(ge=0)
     recipe: dict[str, object]
     budget: str
     seed: int
@@ -116,19 +117,25 @@ def read_manifest(directory: Path) -> Manifest:
         raise CheckpointError(
             f"{path}: missing; {directory} is not a checkpoint, or writing it was cut short"
         ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); restore the checkpoint") from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not valid JSON; restore the checkpoint from its source") from error
     found = document.get("format_version") if isinstance(document, dict) else None
     if not isinstance(found, int) or isinstance(found, bool):
-        raise CheckpointError(f"{path}: no format_version; this is not a Deceptron checkpoint")
+        raise CheckpointError(f"{path}: no format_version; this is not a Deceptron checkpoint: remove it, or retrain")
     if found > FORMAT_VERSION:
         raise CheckpointError(
             f"{path}: format {found} is newer than this software reads ({FORMAT_VERSION}); update the software"
         )
+    if found < FORMAT_VERSION:
+        raise CheckpointError(f"{path}: there is no format {found}; restore the checkpoint from its source")
     try:
         return Manifest.model_validate(document)
     except (ValidationError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a valid manifest: {_first_problem(error)}") from error
+        raise CheckpointError(
+            f"{path}: not a valid manifest: {_first_problem(error)}; restore the checkpoint from its source"
+        ) from error
 
 
 def read_tensors(directory: Path, manifest: Manifest, name: str) -> dict[str, Tensor]:
@@ -140,7 +147,7 @@ def read_tensors(directory: Path, manifest: Manifest, name: str) -> dict[str, Te
     record = manifest.files.get(name)
     path = directory / name
     if record is None:
-        raise CheckpointError(f"{path}: not listed in the manifest")
+        raise CheckpointError(f"{path}: not listed in the manifest; restore the checkpoint, or retrain")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -153,7 +160,9 @@ def read_tensors(directory: Path, manifest: Manifest, name: str) -> dict[str, Te
     try:
         return load_safetensors(data)
     except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
+        raise CheckpointError(
+            f"{path}: not a safetensors file ({error}); restore the checkpoint, or retrain"
+        ) from error
 
 
 def load(directory: Path, manifest: Manifest, physics: Map) -> Deceptron:
@@ -165,12 +174,14 @@ def load(directory: Path, manifest: Manifest, physics: Map) -> Deceptron:
     Raises:
         CheckpointError: damaged, or its tensors do not fit the architecture in the manifest.
     """
-    tensors = read_tensors(directory, manifest, MODEL)
+    path, tensors = directory / MODEL, read_tensors(directory, manifest, MODEL)
     model = Deceptron(manifest.architecture, physics)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise CheckpointError(f"{directory / MODEL}: does not fit the manifest's architecture: {error}") from error
+        raise CheckpointError(
+            f"{path}: does not fit the manifest's architecture; restore the checkpoint, or retrain. {error}"
+        ) from error
     return model.requires_grad_(False).eval()
 
 

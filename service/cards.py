@@ -23,6 +23,7 @@ def model_card(loaded: LoadedModel, calibration: Calibration, versions: list[int
         "problem": problem.name,
         "source": problem.source,
         "preset": manifest.preset,
+        "refinements": manifest.refinements,
         "presets": list(PRESETS),
         "methods": list(METHODS),
         "unknown": _quantity(problem.unknown),

@@ -164,10 +164,10 @@ class Inference:
         self, method: str, spec: SolveSpec, ready: _Ready, observations: np.ndarray, progress: Progress | None
     ) -> Answer:
         loaded = ready.loaded
-        n, m = loaded.problem.n, loaded.problem.m
+        n = loaded.problem.n
         preset = cast(Preset, spec.preset)
         objective = objective_for(preset, loaded.problem, loaded.deceptron, _constraint(spec, n))
-        plan, rules = plan_for(method, preset, n), _rules(spec, m)
+        plan, rules = plan_for(method, preset, n), _rules(spec, loaded)
         xs, items, solve_s, diagnose_s = [], [], 0.0, 0.0
         for first in range(0, len(observations), ROWS_AT_ONCE):
             block = torch.from_numpy(np.ascontiguousarray(observations[first : first + ROWS_AT_ONCE]))
@@ -214,8 +214,8 @@ def _constraint(spec: SolveSpec, n: int) -> Constraint | None:
     return None if spec.constraint is None else parse_constraint(json.loads(spec.constraint), n)
 
 
-def _rules(spec: SolveSpec, m: int) -> Rules:
-    rules = rules_for(cast(Preset, spec.preset), m)
+def _rules(spec: SolveSpec, loaded: LoadedModel) -> Rules:
+    rules = rules_for(cast(Preset, spec.preset), loaded.problem.m, loaded.manifest.refinements)
     if spec.relaxation is not None:
         rules = replace(rules, line_search=replace(rules.line_search, relaxation=spec.relaxation))
     if spec.tolerance is not None:

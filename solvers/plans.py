@@ -74,11 +74,15 @@ def noise_level(m: int) -> float:
     return float((chdtri(m, 0.001) / m) ** 0.5)
 
 
-def rules_for(preset: Preset, m: int) -> Rules:
-    """The protocol of a preset for m observed values, the same for every method."""
+def rules_for(preset: Preset, m: int, refinements: int = 0) -> Rules:
+    """The protocol of a preset for m observed values, the same for every method.
+
+    Args:
+        refinements: the checkpoint's own number of iterations beyond the noise level (``product`` only).
+    """
     if preset == "paper":
         return Rules(Armijo(relaxation=PAPER_RELAXATION), PAPER_TOLERANCE, PAPER_CAP)
-    return Rules(Armijo(), noise_level(m), PRODUCT_CAP, LEAST_DECREASE)
+    return Rules(Armijo(), noise_level(m), PRODUCT_CAP, refinements, LEAST_DECREASE)
 
 
 def objective_for(

@@ -36,12 +36,15 @@ class Rules:
 
     Attributes:
         tolerance: rms residual, in the objective's unit w, at which a row has converged.
+        refinements: iterations to go on for once a row has reached the tolerance: the noise level says when an answer
+            explains the data, not when it has used all they say.
         least_decrease: a step that lowers the misfit by less than this fraction of it ends the row as stalled.
     """
 
     line_search: Armijo = Armijo()
     tolerance: float = 1.25
     max_iterations: int = 50
+    refinements: int = 0
     least_decrease: float = 0.0
 
 
@@ -73,7 +76,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class _State:
-    """The loop's variables for all rows; ``rows`` are those still running."""
+    """The loop's variables for all rows; ``rows`` are those still running, ``spare`` their refinements left."""
 
     x: Tensor
     y: Tensor
@@ -82,11 +85,13 @@ class _State:
     iterations: Tensor
     cost: Tensor
     rows: Tensor
+    spare: Tensor
     history: list[Tensor] = field(default_factory=list)
 
     def finish(self, which: Tensor, status: Status) -> None:
-        """Ends the running rows marked in which (len(rows),)."""
-        self.status[self.rows[which]] = status
+        """Ends the running rows marked in which (len(rows),); a row that has converged stays converged."""
+        rows = self.rows[which]
+        self.status[rows] = torch.where(self.status[rows] == Status.CONVERGED, self.status[rows], int(status))
         self.rows = self.rows[~which]
 
 
@@ -107,7 +112,7 @@ def solve(
     Returns:
         The best point found for every row, with its status.
     """
-    state = _begin(objective, observation, start)
+    state = _begin(objective, observation, start, rules)
     memory = method.begin(objective, state.x)
     _settle(state, rules, history)
     for _ in range(rules.max_iterations):
@@ -121,7 +126,7 @@ def solve(
     return Solution(state.x, state.y, state.rms, state.status, state.iterations, state.cost, trace)
 
 
-def _begin(objective: Objective, observation: Tensor, start: Tensor) -> _State:
+def _begin(objective: Objective, observation: Tensor, start: Tensor, rules: Rules) -> _State:
     x = objective.constraint.project(start)
     y = objective.forward(x)
     rms = _rms(objective, y - observation)
@@ -134,18 +139,23 @@ def _begin(objective: Objective, observation: Tensor, start: Tensor) -> _State:
         torch.zeros_like(rows),
         charge(len(x), forward=1),
         rows,
+        torch.full_like(rows, rules.refinements),
     )
     state.finish(~rms.isfinite(), Status.NONFINITE)
     return state
 
 
 def _settle(state: _State, rules: Rules, history: bool) -> None:
-    """Records the residuals of the running rows and lets the converged ones go."""
+    """Records the residuals of the running rows and lets those go that have converged and been refined."""
     if history:
         trace = torch.full_like(state.rms, torch.nan)
         trace[state.rows] = state.rms[state.rows]
         state.history.append(trace)
-    state.finish(state.rms[state.rows] <= rules.tolerance, Status.CONVERGED)
+    reached = state.rms[state.rows] <= rules.tolerance
+    state.status[state.rows[reached]] = Status.CONVERGED
+    refined = reached & (state.spare[state.rows] == 0)
+    state.spare[state.rows[reached]] -= 1
+    state.finish(refined, Status.CONVERGED)
 
 
 def _advance(
@@ -163,10 +173,8 @@ def _advance(
     state.iterations[rows] += 1
     state.cost[rows.cpu()] += proposal.cost + _searched(found, method)
     rms = state.rms[rows]
-    crawling = (
-        found.accepted & (rms.square() > (1.0 - rules.least_decrease) * 2.0 * at.misfit) & (rms > rules.tolerance)
-    )
-    state.finish((~found.accepted & ~may_retry) | crawling, Status.STALLED)
+    crawling = found.accepted & (rms.square() > (1.0 - rules.least_decrease) * 2.0 * at.misfit)
+    state.finish((~found.accepted & ~may_retry) | (crawling & (rms > rules.tolerance)), Status.STALLED)
 
 
 def _searched(found: Found, method: Method) -> Tensor:

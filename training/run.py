@@ -15,8 +15,9 @@ from torch import Tensor
 from models.checkpoint import Manifest, save
 from models.deceptron import Deceptron
 from physics.problem import Problem, load_problem
+from solvers.plans import rules_for
 from training.data import Items, Split, split_of
-from training.evaluate import evaluate
+from training.evaluate import choose_refinements, evaluate
 from training.recipes import RECIPES, Recipe
 from training.start import prepare
 from training.trainer import Trainer
@@ -93,11 +94,14 @@ def _train_one(
     validation, test, held_out = (
         split_of(problem, recipe, split) for split in (Split.VALIDATION, Split.TEST, Split.CALIBRATION)
     )
-    metrics = evaluate(problem, deceptron, recipe.preset, training, validation, test)
-    calibration = calibrate(problem, deceptron, recipe.preset, (training.x, training.y), (held_out.x, held_out.y))
+    refinements = choose_refinements(problem, deceptron, recipe.preset, validation)
+    rules = rules_for(recipe.preset, problem.m, refinements)
+    metrics = evaluate(problem, deceptron, recipe.preset, rules, training, validation, test)
+    moments, ranked = (training.x, training.y), (held_out.x, held_out.y)
+    calibration = calibrate(problem, deceptron, recipe.preset, rules, moments, ranked)
     directory = save(
         out,
-        _manifest(problem, recipe, deceptron, seed, budget, metrics),
+        _manifest(recipe, deceptron, seed, budget, refinements, metrics),
         deceptron,
         {"calibration": calibration.tensors(), "examples": examples(problem, test)},
     )
@@ -118,7 +122,7 @@ def examples(problem: Problem, test: Items) -> dict[str, Tensor]:
 
 
 def _manifest(
-    problem: Problem, recipe: Recipe, deceptron: Deceptron, seed: int, budget: str, metrics: dict[str, float]
+    recipe: Recipe, deceptron: Deceptron, seed: int, budget: str, refinements: int, metrics: dict[str, float]
 ) -> Manifest:
     return Manifest(
         format_version=1,
@@ -127,6 +131,7 @@ def _manifest(
         problem=recipe.problem,
         preset=recipe.preset,
         architecture=deceptron.config,
+        refinements=refinements,
         recipe=asdict(recipe),
         budget=budget,
         seed=seed,

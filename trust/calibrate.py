@@ -5,7 +5,8 @@ from torch import Tensor
 
 from models.deceptron import Deceptron
 from physics.problem import Problem
-from solvers.plans import Preset, objective_for, plan_for, rules_for, run_plan
+from solvers.plans import Preset, objective_for, plan_for, run_plan
+from solvers.solve import Rules
 from trust.calibration import Calibration
 from trust.scores import EXACT_UP_TO, Observed, score
 from trust.uncertainty import conformal_factor, modelled_std
@@ -15,13 +16,14 @@ def calibrate(
     problem: Problem,
     deceptron: Deceptron,
     preset: Preset,
+    rules: Rules,
     training: tuple[Tensor, Tensor],
     held_out: tuple[Tensor, Tensor],
 ) -> Calibration:
     """Scores the held-out items.
 
     Args:
-        preset: the checkpoint's own, under which the items are solved with method ``auto``.
+        preset, rules: the checkpoint's own, under which the items are solved with method ``auto``.
         training: (x, noisy y) that moments are taken from; held_out: (x, noisy y) for the ranks, N >= 100.
     """
     like = deceptron.x_scale
@@ -30,7 +32,7 @@ def calibrate(
     truth, observation = held_out[0].to(like), held_out[1].to(like)
     objective = objective_for(preset, problem, deceptron)
     plan = plan_for("auto", preset, problem.n)
-    solution = run_plan(plan, objective, observation, problem.start, rules_for(preset, problem.m)).solution
+    solution = run_plan(plan, objective, observation, problem.start, rules).solution
     scored = score(deceptron, objective.scale, problem.noise_std, observed, solution.x, solution.y, observation)
     factor = torch.ones(problem.n, dtype=torch.float64)
     if problem.n <= EXACT_UP_TO:
