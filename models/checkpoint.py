@@ -53,7 +53,6 @@ class Manifest(BaseModel):
     problem: str
     preset: Literal["paper", "product"]
     architecture: DeceptronConfig
-    refinements: int = Field(ge=0)
     recipe: dict[str, object]
     budget: str
     seed: int

@@ -1,13 +1,14 @@
 """The model repository on disk: NAME/VERSION directories, found by name and loaded once verified."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from models.checkpoint import CheckpointError, Manifest, load, read_manifest, read_tensors
+from models.checkpoint import NAME_PATTERN, CheckpointError, Manifest, load, read_manifest, read_tensors
 from models.deceptron import Deceptron
-from physics.problem import Problem, load_problem
+from physics.problem import Problem, UnknownProblem, load_problem
 
 
 class UnknownCheckpoint(LookupError):
@@ -40,9 +41,9 @@ class Registry:
     def versions(self, name: str) -> list[int]:
         """Versions of a model, ascending; empty for an unknown name. Names never leave the root directory."""
         directory = self.root / name
-        if directory.parent != self.root or not directory.is_dir():
+        if not re.fullmatch(NAME_PATTERN, name) or not directory.is_dir():
             return []
-        return sorted(int(entry.name) for entry in directory.iterdir() if entry.name.isdecimal() and entry.is_dir())
+        return sorted(int(e.name) for e in directory.iterdir() if re.fullmatch("[1-9][0-9]*", e.name) and e.is_dir())
 
     def manifest(self, name: str, version: int | None = None) -> Manifest:
         """The manifest of a version, the newest unless given.
@@ -63,11 +64,11 @@ class Registry:
         """Verifies and loads everything a checkpoint holds."""
         manifest = self.manifest(name, version)
         directory = self.directory(name, manifest.version)
-        problem = load_problem(manifest.problem)
+        problem = _problem(directory, manifest)
         if (manifest.architecture.n, manifest.architecture.m) != (problem.n, problem.m):
             raise CheckpointError(
                 f"{directory}: made for {manifest.architecture.n} unknowns and {manifest.architecture.m} observations, "
-                f"but problem {problem.name!r} has {problem.n} and {problem.m}"
+                f"but problem {problem.name!r} has {problem.n} and {problem.m}; retrain"
             )
         extras = {
             stem: read_tensors(directory, manifest, f"{stem}.safetensors")
@@ -87,3 +88,10 @@ class Registry:
                 f"model {name!r} has no version {version}; there are {', '.join(map(str, versions))}"
             )
         return self.root / name / str(versions[-1] if version is None else version)
+
+
+def _problem(directory: Path, manifest: Manifest) -> Problem:
+    try:
+        return load_problem(manifest.problem)
+    except UnknownProblem as error:
+        raise CheckpointError(f"{directory}: {error}; install the package that has it") from error
