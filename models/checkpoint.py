@@ -53,6 +53,7 @@ class Manifest(BaseModel):
     problem: str
     preset: Literal["paper", "product"]
     architecture: DeceptronConfig
+    refinements: int = Field(ge=0)
     recipe: dict[str, object]
     budget: str
     seed: int

@@ -1,0 +1,100 @@
+"""Names find checkpoints under one root, and never anything outside it."""
+
+from pathlib import Path
+
+import pytest
+
+from models.checkpoint import CheckpointError
+from models.registry import Registry, UnknownCheckpoint
+from tests.models.stored import store
+
+OUTSIDE = [
+    "..",
+    ".",
+    "",
+    "../models",
+    "../small",
+    "small/..",
+    "small/../small",
+    "small/1",
+    "/etc",
+    "small\n",
+    "Small",
+    "small\0",
+    "\ud800",
+    "~",
+    "a" * 300,
+]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    root = tmp_path / "models"
+    for version in (1, 2, 10):
+        store(root, version=version)
+    store(root, name="other", version=1)
+    # Bait beside the root: what a name that climbs out would find.
+    store(tmp_path, name="small", version=1)
+    store(tmp_path / "1", name="small", version=1)
+    return Registry(root)
+
+
+def test_lists_names_and_versions_in_order(registry: Registry) -> None:
+    assert registry.names() == ["other", "small"]
+    assert registry.versions("small") == [1, 2, 10]
+
+
+def test_the_newest_version_unless_asked(registry: Registry) -> None:
+    assert registry.manifest("small").version == 10
+    assert registry.load("small").manifest.version == 10
+    assert registry.manifest("small", 2).version == 2
+    assert registry.directory("small", 2) == registry.root / "small" / "2"
+
+
+@pytest.mark.parametrize("name", OUTSIDE, ids=repr)
+def test_names_never_leave_the_root(registry: Registry, name: str) -> None:
+    assert registry.versions(name) == []
+    for use in (registry.manifest, registry.load, registry.directory):
+        with pytest.raises(UnknownCheckpoint, match="there are other, small"):
+            use(name)
+
+
+def test_an_absolute_name_never_leaves_the_root(registry: Registry) -> None:
+    with pytest.raises(UnknownCheckpoint):
+        registry.load(str(registry.root.parent / "small"))
+
+
+def test_unknown_names_and_versions_list_what_there_is(registry: Registry) -> None:
+    with pytest.raises(UnknownCheckpoint, match="no model named 'smal'; there are other, small"):
+        registry.manifest("smal")
+    for version in (3, 0, -1):
+        with pytest.raises(UnknownCheckpoint, match=f"'small' has no version {version}; there are 1, 2, 10"):
+            registry.manifest("small", version)
+
+
+def test_only_version_folders_count(registry: Registry) -> None:
+    folder = registry.root / "small"
+    for stray in ("01", "0", "11.bak", "²", "٣", "tmp"):
+        (folder / stray).mkdir()
+    (folder / "12").write_text("a file")
+    (registry.root / "empty").mkdir()
+    (registry.root / "README.md").write_text("hello")
+    assert registry.versions("small") == [1, 2, 10]
+    assert registry.names() == ["other", "small"]
+
+
+@pytest.mark.parametrize("root", ["missing", "file"])
+def test_no_root_is_no_models(tmp_path: Path, root: str) -> None:
+    (tmp_path / "file").write_text("")
+    registry = Registry(tmp_path / root)
+    assert registry.names() == []
+    with pytest.raises(UnknownCheckpoint, match="there are none"):
+        registry.load("small")
+
+
+def test_a_broken_checkpoint_does_not_hide_the_others(registry: Registry) -> None:
+    (registry.root / "other" / "1" / "manifest.json").write_text("{")
+    assert registry.names() == ["other", "small"]
+    assert registry.load("small").problem.name == "oscillator"
+    with pytest.raises(CheckpointError):
+        registry.manifest("other")
