@@ -1,7 +1,6 @@
 """Request bodies: read with a limit while they stream, then parsed as JSON."""
 
 import json
-import time
 from typing import Any
 
 import orjson
@@ -10,38 +9,24 @@ from starlette.requests import ClientDisconnect, Request
 from service.errors import BodyTooLarge, MalformedBody, UnsupportedMedia
 
 JSON, NPY = "application/json", "application/x-npy"
-_DRAIN_S = 5.0
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
     """The whole body. Raises BodyTooLarge past `limit_bytes`, counted as it arrives: Content-Length is only a claim."""
     claimed = request.headers.get("content-length", "")
-    asks_first = request.headers.get("expect", "").lower() == "100-continue"
-    if asks_first and claimed.isdigit() and int(claimed) > limit_bytes:
-        raise _too_large(limit_bytes)  # the sender waits for a word before it sends: nothing to drain
+    if claimed.isdigit() and int(claimed) > limit_bytes:
+        raise _too_large(limit_bytes)  # it admits as much; the server swallows the rest, so the sender sees the answer
     chunks: list[bytes] = []
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > limit_bytes:
-                await _drain(request, 8 * limit_bytes)
                 raise _too_large(limit_bytes)
             chunks.append(chunk)
     except ClientDisconnect:
         raise MalformedBody("the connection closed before the body was complete") from None
     return b"".join(chunks)
-
-
-async def _drain(request: Request, limit_bytes: int) -> None:
-    # Closing a socket with unread bytes resets it, and the sender would lose the answer: swallow a bounded rest.
-    deadline = time.monotonic() + _DRAIN_S
-    size = 0
-    while size < limit_bytes and time.monotonic() < deadline:
-        message = await request.receive()
-        size += len(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return
 
 
 def _too_large(limit_bytes: int) -> BodyTooLarge:

@@ -7,6 +7,7 @@ import torch
 import uvicorn
 from fastapi import FastAPI
 
+from models.checkpoint import CheckpointError
 from service.app import create_app
 from service.handler import SolveHandler
 from service.inference import Inference
@@ -17,6 +18,7 @@ from service.settings import Settings, SettingsError
 from service.wiring import queue_limits, worker_config
 
 BACKLOG = 2048
+log = structlog.get_logger(__name__)
 
 
 def run_api(settings: Settings, listening_fd: int | None = None) -> None:
@@ -57,7 +59,9 @@ def run_worker(settings: Settings) -> None:
     inference = Inference(settings.checkpoints, settings.device)
     inference.warm()
     models = [manifest.name for manifest in inference.manifests()]
-    structlog.get_logger(__name__).info("models loaded", device=inference.device, models=models)
+    log.info("models loaded", device=inference.device, models=models)
+    for name in sorted(set(inference.registry.names()) - set(models)):
+        log.warning("checkpoint left out", model=name, reason=_refusal(inference, name))
     info = {"device": inference.device, "engine": inference.engine, "models": ",".join(models)}
     try:
         config, limits = worker_config(settings), queue_limits(settings)
@@ -66,3 +70,12 @@ def run_worker(settings: Settings) -> None:
         raise SettingsError(f"worker settings: {error}") from None
     on_stop_signals(worker.stop)
     worker.run()
+
+
+def _refusal(inference: Inference, name: str) -> str:
+    """Why a checkpoint that is there cannot be used."""
+    try:
+        inference.registry.manifest(name)
+    except CheckpointError as error:
+        return str(error)
+    return "it has become readable meanwhile"

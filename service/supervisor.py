@@ -21,7 +21,7 @@ from service.settings import Settings, to_env
 TICK_S = 0.1
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S, HEALTHY_AFTER_S = 0.2, 15.0, 30.0
 SERVER_CHECK_S = 2.0
-PATIENCE_S = 60.0
+PATIENCE_S = 20.0
 OnReady = Callable[[str], bool]  # given the URL, says whether to go on serving
 log = structlog.get_logger(__name__)
 

@@ -24,7 +24,7 @@ from service.demo import NOISE_STD, displacement, make_example
 
 ROOT = Path(__file__).parents[2]
 DECEPTRON = [sys.executable, "-m", "service.cli"]
-START_S = 90.0
+START_S = 75.0
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,12 @@ def start_service(folder: Path, *options: str, **settings: str) -> Service:
     with log.open("wb") as err, said.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=err, start_new_session=True)
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it, whichever test process stops it
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(r"ready at (\S+)", said.read_text()):
-            return Service(found[1], process.pid, log)
-        time.sleep(0.05)
-    process.terminate()
-    raise RuntimeError(f"the service did not start:\n{log.read_text()[-3000:]}")
+    try:
+        wait_for(lambda: "ready at" in said.read_text() or process.poll() is not None, START_S)
+        return Service(re.findall(r"ready at (\S+)", said.read_text())[0], process.pid, log)
+    except BaseException as error:
+        process.terminate()
+        raise RuntimeError(f"the service did not start:\n{log.read_text()[-3000:]}") from error
 
 
 def stop_service(service: Service, number: int = signal.SIGTERM, timeout_s: float = 30.0) -> None:
