@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from physics.constants import Constants
 from physics.constraints import Box, Fixed, intersect
 from physics.problem import Problem, Quantity
 
@@ -42,16 +43,12 @@ class Propagator:
 
     def __init__(self, n: int, steps: int = STEPS, ratio: float = STEP_RATIO) -> None:
         self.matrix = explicit_scheme(torch.eye(n, dtype=torch.float64), steps, ratio).T.contiguous()
-        self._cast: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._constants = Constants(self.matrix.T)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x (B, n) -> y (B, n)."""
-        key = (x.dtype, x.device)
-        if key not in self._cast:
-            # Born in inference mode it could never again take part in a gradient, and it is kept.
-            with torch.inference_mode(mode=False):
-                self._cast[key] = self.matrix.T.to(dtype=x.dtype, device=x.device).contiguous()
-        return x @ self._cast[key]
+        """x (B, n) -> y (B, m)."""
+        (transposed,) = self._constants.like(x)
+        return x @ transposed
 
 
 def heat1d(n: int = 64) -> Problem:

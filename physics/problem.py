@@ -15,6 +15,9 @@ ENTRY_POINT_GROUP = "deceptron.problems"
 PROBLEMS: dict[str, str] = {
     "heat1d": "physics.heat1d:PROBLEM",
     "oscillator": "physics.oscillator:PROBLEM",
+    "heat1d_nonlinear": "physics.heat1d_nonlinear:PROBLEM",
+    "heat3d": "physics.heat3d:PROBLEM",
+    "allen_cahn2d": "physics.allen_cahn2d:PROBLEM",
 }
 """Problem name -> ``module:attribute``. Installed packages add their own under the entry point group above."""
 
@@ -24,7 +27,8 @@ class Quantity:
     """What one side of the problem is made of: names and units for people, an axis for plots.
 
     ``components`` names each value where they differ in kind (m, c, k, ...); ``axis`` gives the coordinate of each
-    value where they sample one function (position, time).
+    value where they sample one function (position, time); ``grid`` is the shape that the values fill, last index
+    fastest, where they sample a function of several variables.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Quantity:
     component_units: tuple[str, ...] = ()
     axis: tuple[float, ...] = ()
     axis_label: str = ""
+    grid: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Laws that every registered problem obeys, and how problems are found by name."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def test_shapes_and_words_agree(problem: Problem) -> None:
         assert len(side.components) in (0, side.size)
         assert len(side.component_units) == len(side.components)
         assert bool(side.axis) == bool(side.axis_label)
-        assert side.axis or side.components, "people must be able to tell the values apart"
+        assert not side.grid or math.prod(side.grid) == side.size
+        assert side.axis or side.components or side.grid, "people must be able to tell the values apart"
     assert problem.title
     assert problem.source
 
@@ -49,7 +51,8 @@ def test_scale_is_the_size_of_the_unknowns(problem: Problem) -> None:
     spread = draw(problem, 500)[0].std(0)
     free = spread > 0
     ratio = spread[free] / torch.tensor(problem.scale).double()[free]
-    assert ((ratio > 0.05) & (ratio < 5.0)).all()
+    assert 0.05 < ratio.median() < 5.0
+    assert ((ratio > 0.01) & (ratio < 5.0)).all()
 
 
 def test_adjoint_matches_the_derivative(problem: Problem) -> None:
@@ -86,7 +89,7 @@ def test_noise_has_the_stated_spread(problem: Problem) -> None:
 
 
 def test_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(UnknownProblem, match="no problem named 'heat2d'; known are heat1d, oscillator"):
+    with pytest.raises(UnknownProblem, match=r"no problem named 'heat2d'; known are .*heat1d, .*oscillator"):
         load_problem("heat2d")
 
 
@@ -110,7 +113,7 @@ def test_installed_packages_add_problems(tmp_path: Path, monkeypatch: pytest.Mon
     register(tmp_path, "rod", "somebodys_rod:PROBLEM")
     monkeypatch.syspath_prepend(tmp_path)
     assert load_problem("rod").n == 8
-    with pytest.raises(UnknownProblem, match="known are heat1d, oscillator, rod"):
+    with pytest.raises(UnknownProblem, match=r"known are .*heat1d, .*oscillator, rod"):
         load_problem("nobodys")
 
 
