@@ -114,12 +114,13 @@ def solve(
     """
     state = _begin(objective, observation, start, rules)
     memory = method.begin(objective, state.x)
-    _settle(state, rules, history)
+    _settle(state, rules, state.rows, history)
     for _ in range(rules.max_iterations):
-        if not len(state.rows):
+        ran = state.rows
+        if not len(ran):
             break
         _advance(state, objective, observation, method, memory, rules)
-        _settle(state, rules, history)
+        _settle(state, rules, ran, history)
         if progress is not None:
             progress(len(observation) - len(state.rows), len(observation))
     trace = torch.stack(state.history, dim=1) if history else None
@@ -145,11 +146,11 @@ def _begin(objective: Objective, observation: Tensor, start: Tensor, rules: Rule
     return state
 
 
-def _settle(state: _State, rules: Rules, history: bool) -> None:
-    """Records the residuals of the running rows and lets those go that have converged and been refined."""
+def _settle(state: _State, rules: Rules, ran: Tensor, history: bool) -> None:
+    """Records the residuals of the rows that ran and lets those go that have converged and been refined."""
     if history:
         trace = torch.full_like(state.rms, torch.nan)
-        trace[state.rows] = state.rms[state.rows]
+        trace[ran] = state.rms[ran]
         state.history.append(trace)
     reached = state.rms[state.rows] <= rules.tolerance
     state.status[state.rows[reached]] = Status.CONVERGED
