@@ -178,8 +178,11 @@ class Memoryless:
 def free_components(objective: Objective, at: Iterate) -> Tensor:
     """1 where a short projected gradient step moves the unknown, 0 where C holds it (B, n) (Bertsekas 1982).
 
-    Newton-like steps are taken in the free components; in the others the constraint, not the data, decides.
+    Newton-like steps are taken in the free components; in the others the constraint, not the data, decides. The step is
+    measured in ``scale``, so that no unit is favoured; one too small to change x in its precision holds nothing.
     """
-    length = 1e-3 * objective.scale.min() / at.gradient.abs().amax(1, keepdim=True).clamp_min(1e-30)
-    moved = objective.constraint.project(at.x - length * at.gradient) - at.x
-    return ((moved != 0) | (at.gradient == 0)).to(at.x)
+    slope = objective.scale * at.gradient
+    step = 1e-3 * objective.scale * slope / slope.abs().amax(1, keepdim=True).clamp_min(1e-30)
+    tried = at.x - step
+    held = (tried != at.x) & (objective.constraint.project(tried) == at.x)
+    return (~held).to(at.x)
