@@ -18,6 +18,7 @@ from service.settings import Settings, SettingsError
 from service.wiring import queue_limits, worker_config
 
 BACKLOG = 2048
+KEEP_ALIVE_S = 75  # longer than clients keep idle connections: who closes first must not be left to chance
 log = structlog.get_logger(__name__)
 
 
@@ -33,6 +34,7 @@ def run_api(settings: Settings, listening_fd: int | None = None) -> None:
         log_config=None,
         access_log=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(settings.drain_s)),
         server_header=False,
     )

@@ -31,6 +31,7 @@ def invert_locally(observations: np.ndarray, options: Mapping[str, str]) -> Resu
     raw = RawRequest("invert", NPY, encode_npy(observations), options, None)
     job = prepare(raw, inference, load_settings())
     handler = SolveHandler(inference)
+    handler(job.spec, [encode_npy(np.atleast_2d(observations)[:1])])  # loads the model: no part of solving's time
     with tqdm(total=sum(chunk.items for chunk in job.chunks), desc="inverting", unit="obs", delay=1) as bar:
         parts = []
         for chunk in job.chunks:
