@@ -12,8 +12,9 @@ from typing import ClassVar, Protocol, Self, cast
 
 import torch
 from torch import Tensor
-from torch.func import jacfwd, jacrev, jvp, vjp, vmap
+from torch.func import jvp, vjp
 
+from models.jacobian import jacobian
 from physics.constraints import Constraint
 
 Map = Callable[[Tensor], Tensor]
@@ -65,10 +66,7 @@ class Objective:
 
     def jacobian(self, x: Tensor) -> Tensor:
         """J_f (B, m, n), by the cheaper mode: one tangent per unknown, or one cotangent per observed value."""
-        n, m = x.shape[1], len(self.weight)
-        mode = jacfwd if n <= m else jacrev
-        out: Tensor = vmap(mode(lambda row: self.forward(row[None])[0]))(x)
-        return out
+        return jacobian(self.forward, x, len(self.weight))
 
 
 @dataclass(frozen=True)
