@@ -76,10 +76,15 @@ def estimate(composition: Composition, x: Tensor, probes: Tensor, y: Tensor | No
         Estimate (B,) and standard error (B,), zero for a single probe.
     """
     y_at = composition.f(x) if y is None else y
-    values = []
-    for probe in probes:
+
+    def of_probe(probe: Tensor) -> Tensor:
         v = probe.expand_as(x)
-        values.append((composition.pull(y_at, composition.push(x, v)[1]) - v).square().mean(1))
-    stacked = torch.stack(values)
-    spread = stacked.std(0) / len(values) ** 0.5 if len(values) > 1 else torch.zeros_like(stacked[0])
-    return stacked.mean(0), spread
+        return (composition.pull(y_at, composition.push(x, v)[1]) - v).square().mean(1)
+
+    return mean_and_error(vmap(of_probe)(probes))
+
+
+def mean_and_error(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (B,) of values (K, B) over K and its standard error, zero for a single value."""
+    spread = values.std(0) / len(values) ** 0.5 if len(values) > 1 else torch.zeros_like(values[0])
+    return values.mean(0), spread

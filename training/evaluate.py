@@ -2,14 +2,15 @@
 
 from torch import Tensor
 
-from models.composition import Composition, error_from_resolution
 from models.deceptron import Deceptron
 from physics.problem import Problem
 from solvers.plans import Preset, noise_level, objective_for, plan_for, rules_for, run_plan
-from solvers.solve import Rules, Status
+from solvers.solve import Rules, Solution, Status
 from training.data import Items, LinearEstimator
+from trust.scores import rjcp
 
 MOST_REFINEMENTS = 3
+RJCP_ITEMS = 200
 
 
 def evaluate(
@@ -25,12 +26,11 @@ def evaluate(
 
     forward_rmse_over_noise (f against the noiseless physics, on validation items); for the methods oneshot, dipg
     and auto under the preset: success, iterations (median), x_rmse, at_noise_level (against the true physics), and the
-    median errors of what is identifiable;
-    x_rmse of the linear MMSE estimator fitted on the training items and of the prior mean; rjcp (median, exact, at the
-    solution).
+    median errors of what is identifiable; rjcp (median, at the solution of auto);
+    x_rmse of the linear MMSE estimator fitted on the training items and of the prior mean.
     """
     like = deceptron.x_scale
-    x, observation = test.x.to(like), test.y.to(like)
+    observation = test.y.to(like)
     objective = objective_for(preset, problem, deceptron)
     metrics = {
         "forward_rmse_over_noise": _rmse(deceptron.f(validation.x.to(like)), validation.clean) / problem.noise_std
@@ -38,21 +38,25 @@ def evaluate(
     for method in ("oneshot", "dipg", "auto"):
         plan = plan_for(method, preset, problem.n)
         solution = run_plan(plan, objective, observation, problem.start, rules).solution
-        metrics |= {
-            f"{method}_success": (solution.status == Status.CONVERGED).double().mean().item(),
-            f"{method}_iterations_median": solution.iterations.double().median().item(),
-            f"{method}_x_rmse": _rmse(solution.x, x),
-            f"{method}_at_noise_level": at_noise_level(problem, solution.x, test.y).double().mean().item(),
-        }
-        if problem.identifiable is not None:
-            errors = median_errors(problem, solution.x, test.x).tolist()
-            names = problem.identifiable.names
-            metrics |= {f"{method}_median_error_{name}": e for name, e in zip(names, errors, strict=True)}
-    composition = Composition(deceptron.f, deceptron.g, objective.scale)
-    metrics["rjcp_median"] = error_from_resolution(composition.resolution(solution.x[:200])).median().item()
+        metrics |= {f"{method}_{name}": value for name, value in _figures(problem, solution, test).items()}
+    metrics["rjcp_median"] = rjcp(deceptron, objective.scale, solution.x[:RJCP_ITEMS]).median().item()
     metrics["linear_mmse_x_rmse"] = _rmse(LinearEstimator.fit(training)(test.y), test.x)
     metrics["prior_mean_x_rmse"] = _rmse(training.x.mean(0).expand_as(test.x), test.x)
     return metrics
+
+
+def _figures(problem: Problem, solution: Solution, test: Items) -> dict[str, float]:
+    figures = {
+        "success": (solution.status == Status.CONVERGED).double().mean().item(),
+        "iterations_median": solution.iterations.double().median().item(),
+        "x_rmse": _rmse(solution.x, test.x),
+        "at_noise_level": at_noise_level(problem, solution.x, test.y).double().mean().item(),
+    }
+    if problem.identifiable is None:
+        return figures
+    errors = median_errors(problem, solution.x, test.x).tolist()
+    names = problem.identifiable.names
+    return figures | {f"median_error_{name}": error for name, error in zip(names, errors, strict=True)}
 
 
 def at_noise_level(problem: Problem, x: Tensor, observation: Tensor) -> Tensor:

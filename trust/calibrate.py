@@ -28,14 +28,13 @@ def calibrate(
     """
     like = deceptron.x_scale
     observed = Observed.of(training[1])
-    covariance = torch.cov(training[0].double().T).reshape(problem.n, problem.n)
     truth, observation = held_out[0].to(like), held_out[1].to(like)
     objective = objective_for(preset, problem, deceptron)
     plan = plan_for("auto", preset, problem.n)
     solution = run_plan(plan, objective, observation, problem.start, rules).solution
     scored = score(deceptron, objective.scale, problem.noise_std, observed, solution.x, solution.y, observation)
-    factor = torch.ones(problem.n, dtype=torch.float64)
-    if problem.n <= EXACT_UP_TO:
-        std = modelled_std(scored, objective.scale, problem.noise_std, covariance)
-        factor = conformal_factor(solution.x - truth, std)
-    return Calibration.of(scored.scores, observed, covariance, factor)
+    if problem.n > EXACT_UP_TO:  # no error bars, and so nothing to scale
+        return Calibration.of(scored.scores, observed, torch.empty(0, 0), torch.empty(0))
+    covariance = torch.cov(training[0].double().T).reshape(problem.n, problem.n)
+    std = modelled_std(scored, objective.scale, problem.noise_std, covariance)
+    return Calibration.of(scored.scores, observed, covariance, conformal_factor(solution.x - truth, std))

@@ -5,12 +5,15 @@ new item is exchangeable with them, P(p <= a) <= a (Vovk, Gammerman and Shafer 2
 scores is itself ranked among the calibration items' own sums, so the combined p-value holds whatever their dependence.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from trust.scores import SCORES, Observed
+
+WHOLE_UP_TO = 128  # observed values up to which the whitener is stored as it is
 
 
 def conformal_p(calibration: Tensor, scores: Tensor) -> Tensor:
@@ -19,6 +22,23 @@ def conformal_p(calibration: Tensor, scores: Tensor) -> Tensor:
         calibration, scores.nan_to_num(nan=torch.inf).contiguous(), side="left"
     )
     return (1.0 + above.double()) / (len(calibration) + 1.0)
+
+
+def _packed(whitener: Tensor) -> Tensor:
+    """A large triangular factor (m, m) as float32 without its zeros, (m (m + 1) / 2,): a quarter of its size."""
+    m = len(whitener)
+    if m <= WHOLE_UP_TO:
+        return whitener
+    return whitener[*torch.tril_indices(m, m)].float()
+
+
+def _unpacked(stored: Tensor) -> Tensor:
+    if stored.ndim == 2:
+        return stored
+    m = math.isqrt(2 * len(stored))
+    whitener = torch.zeros(m, m, dtype=torch.float64)
+    whitener[*torch.tril_indices(m, m)] = stored.double()
+    return whitener
 
 
 def fisher_sum(p_values: Tensor) -> Tensor:
@@ -33,8 +53,8 @@ class Calibration:
     Attributes:
         scores: (N, S), each column ascending; fisher: (N,) ascending.
         observed: moments of the training observations.
-        unknown_covariance: (n, n) of the training unknowns.
-        interval_factor: (n,), scales the modelled standard deviation so that +-1.645 of it covers 90 %.
+        unknown_covariance: (n, n) of the training unknowns; empty where there are too many of them for error bars.
+        interval_factor: (n,), scales the modelled standard deviation so that +-1.645 of it covers 90 %; empty likewise.
     """
 
     scores: Tensor
@@ -79,7 +99,7 @@ class Calibration:
             "scores": self.scores,
             "fisher": self.fisher,
             "observed_mean": self.observed.mean,
-            "observed_whitener": self.observed.whitener,
+            "observed_whitener": _packed(self.observed.whitener),
             "unknown_covariance": self.unknown_covariance,
             "interval_factor": self.interval_factor,
         }
@@ -90,7 +110,7 @@ class Calibration:
         return cls(
             tensors["scores"],
             tensors["fisher"],
-            Observed(tensors["observed_mean"], tensors["observed_whitener"]),
+            Observed(tensors["observed_mean"], _unpacked(tensors["observed_whitener"])),
             tensors["unknown_covariance"],
             tensors["interval_factor"],
         )

@@ -18,14 +18,14 @@ import torch
 from torch import Generator, Tensor
 from torch.func import jacfwd, jacrev, vmap
 
-from models.composition import Composition, error_from_resolution, estimate, rademacher
+from models.composition import Composition, error_from_resolution, estimate, mean_and_error, rademacher
 from models.deceptron import Deceptron
 
 SCORES = ("rjcp", "rjcp_observed", "jacobian_jump", "residual_to_noise", "mahalanobis")
 EXACT_UP_TO = 64
 PROBES = 16
 PROBE_SEED = 20251121
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE, PROBED_ROWS_AT_ONCE = 256, 16  # a probed row travels PROBES times
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ def score(
         scale: typical size of each unknown (n,); noise_std: of the observations.
     """
     exact = x.shape[1] <= EXACT_UP_TO
-    of_model = _exact if exact else _probed
+    of_model, at_once = (_exact, ROWS_AT_ONCE) if exact else (_probed, PROBED_ROWS_AT_ONCE)
     parts = [
         of_model(deceptron, scale, *block)
-        for block in zip(*(tensor.split(ROWS_AT_ONCE) for tensor in (x, fit, observation)), strict=True)
+        for block in zip(*(tensor.split(at_once) for tensor in (x, fit, observation)), strict=True)
     ]
     jacobian_scores = torch.cat([part[0] for part in parts])
     residual = (fit - observation).square().mean(1).sqrt() / noise_std
@@ -114,11 +114,28 @@ def _probed(deceptron: Deceptron, scale: Tensor, x: Tensor, fit: Tensor, observa
     generator = Generator().manual_seed(PROBE_SEED)
     composition = Composition(deceptron.f, deceptron.g, scale)
     probes = rademacher((PROBES, x.shape[1]), generator, x)
-    published, standard_error = estimate(composition, x, probes, fit)
-    at_observation, _ = estimate(composition, x, probes, observation)
-    jump = torch.zeros_like(published)
-    for probe in rademacher((PROBES, fit.shape[1]), generator, x) * deceptron.y_scale:
+    y_probes = rademacher((PROBES, fit.shape[1]), generator, x) * deceptron.y_scale
+
+    def errors(probe: Tensor) -> tuple[Tensor, Tensor]:
+        v = probe.expand_as(x)
+        tangent = composition.push(x, v)[1]
+        at_fit, at_data = (composition.pull(y, tangent) - v for y in (fit, observation))
+        return at_fit.square().mean(1), at_data.square().mean(1)
+
+    def jumps(probe: Tensor) -> Tensor:
         tangent = probe.expand_as(fit)
         difference = composition.pull(observation, tangent) - composition.pull(fit, tangent)
-        jump += difference.square().mean(1) / (PROBES * fit.shape[1])
-    return torch.stack([published, at_observation, jump], dim=1), standard_error
+        return difference.square().mean(1) / fit.shape[1]
+
+    at_fit, at_data = vmap(errors)(probes)
+    published, standard_error = mean_and_error(at_fit)
+    return torch.stack([published, at_data.mean(0), vmap(jumps)(y_probes).mean(0)], dim=1), standard_error
+
+
+def rjcp(deceptron: Deceptron, scale: Tensor, x: Tensor) -> Tensor:
+    """The published diagnostic alone, at x (B, n): (B,); by probes above EXACT_UP_TO unknowns."""
+    composition = Composition(deceptron.f, deceptron.g, scale)
+    if x.shape[1] <= EXACT_UP_TO:
+        return error_from_resolution(composition.resolution(x))
+    probes = rademacher((PROBES, x.shape[1]), Generator().manual_seed(PROBE_SEED), x)
+    return torch.cat([estimate(composition, rows, probes)[0] for rows in x.split(PROBED_ROWS_AT_ONCE)])
