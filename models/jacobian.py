@@ -12,8 +12,8 @@ Map = Callable[[Tensor], Tensor]
 def jacobian(f: Map, x: Tensor, m: int) -> Tensor:
     """J (B, m, n) of f: (B, n) -> (B, m) at x (B, n).
 
-    Every row is repeated once per tangent (n <= m, forward mode) or per cotangent (reverse mode), so that f runs once on
-    a larger batch: exact like ``vmap(jacfwd(f))``, and four times as fast at batch 1, where overhead is all there is.
+    Every row is repeated once per tangent (n <= m, forward mode) or per cotangent (reverse mode), so that f runs
+    once on a larger batch: exact like ``vmap(jacfwd(f))``, and four times as fast at batch 1, where overhead is all there is.
     """
     batch, n = x.shape
     if n <= m:
