@@ -13,7 +13,7 @@ def jacobian(f: Map, x: Tensor, m: int) -> Tensor:
     """J (B, m, n) of f: (B, n) -> (B, m) at x (B, n).
 
     Every row is repeated once per tangent (n <= m, forward mode) or per cotangent (reverse mode), so that f runs
-    once on a larger batch: exact like ``vmap(jacfwd(f))``, and four times as fast at batch 1, where overhead is all there is.
+    once on a larger batch: exact like ``vmap(jacfwd(f))``, and four times as fast at batch 1, where overhead is all.
     """
     batch, n = x.shape
     if n <= m:
