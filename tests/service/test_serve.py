@@ -41,6 +41,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 # One test and not six: whichever test process runs it, two services are started and no more.
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_survives_attacks_and_ends_cleanly(folder: Path, observations: np.ndarray) -> None:
     own = start_service(folder, "--workers", "1", **SHORT_LEASE)
     job_id = a_killed_worker_loses_nothing(own, observations)
