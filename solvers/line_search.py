@@ -7,6 +7,8 @@ from torch import Tensor
 
 from solvers.method import Curve, Iterate, Objective
 
+ROUNDING = 64  # units in the last place of the misfit that are not taken for a decrease
+
 
 @dataclass(frozen=True)
 class Found:
@@ -24,7 +26,8 @@ class Armijo:
     """Accept x+ = P((1 - rho) x + rho x(alpha)) when Phi(x+) <= Phi(x) + slope * min(0, grad Phi . (x+ - x)).
 
     alpha starts at 1 and is multiplied by ``shrink`` at most ``halvings`` times. A curve that is no descent direction
-    must still not raise the misfit, hence the min.
+    must still lower the misfit, hence the min, and by more than rounding: else rounding would decide which way a row
+    goes (from a fixed point of the curve, or along a direction that leaves no trace in the data).
     """
 
     slope: float = 1e-4
@@ -44,7 +47,7 @@ class Armijo:
             reached = objective.forward(trial)
             misfit = objective.misfit(reached - observation)
             enough = misfit <= at.misfit + self.slope * ((trial - at.x) * at.gradient).sum(1).clamp(max=0)
-            enough &= (trial != at.x).any(1)
+            enough &= misfit < (1.0 - ROUNDING * torch.finfo(misfit.dtype).eps) * at.misfit
             trials[rows] += 1
             x[rows[enough]], y[rows[enough]], accepted[rows[enough]] = trial[enough], reached[enough], True
             if enough.all():
