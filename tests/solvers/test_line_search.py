@@ -63,6 +63,17 @@ def test_standing_still_is_no_step() -> None:
     assert not found.accepted.any()
 
 
+def test_rounding_is_no_decrease() -> None:
+    """Where a curve leads back to x, or along a null direction, the last bit must not decide whether a row moves."""
+    of = objective(lambda x: x[:, :1] + 1e-16 * x[:, 1:], lambda y: y, 2, 1)
+    x, target = torch.ones(2, 2).double(), torch.zeros(2, 1).double()
+    at = Iterate.at(of, x, target)
+    nowhere = torch.tensor([[-2.3e-16, 0.0], [-2.3e-16, -1.0]]).double()
+    misfit = Iterate.at(of, x + nowhere, target).misfit
+    assert (misfit < at.misfit).all(), "lower, but by the last bit"
+    assert not Armijo().search(of, target, at, Straight(x, nowhere)).accepted.any()
+
+
 def test_trials_are_projected() -> None:
     found = search(Armijo(), [-1.0], identity(Box(0.4, 2.0)))
     assert found.accepted.all()

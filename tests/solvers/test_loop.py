@@ -104,6 +104,23 @@ def test_a_stalled_row_keeps_its_best_point_and_its_whole_history(name: str) -> 
     torch.testing.assert_close(found.residual_rms, (found.y - observation).square().mean(1).sqrt())
 
 
+@pytest.mark.parametrize("least_decrease", [0.0, 1e-4])
+@pytest.mark.parametrize("name", ["dipg", "dipg-published"])
+def test_a_stalled_row_stalls_alone_where_it_stalls_in_company(name: str, least_decrease: float) -> None:
+    """Null directions and fixed points of the curve, where a step changes the misfit by rounding alone."""
+    A = matrix(6, 4, 0.8, 1.5, rank=3)
+    null = torch.linalg.svd(A).Vh[3:]
+    inverse = torch.linalg.pinv(A, rtol=1e-8)
+    case = objective(lambda x: x @ A.T, lambda y: y @ inverse.T + torch.sin(y[:, :1]) @ null, 4, 6)
+    observation = torch.randn(40, 6, dtype=torch.float64)
+    rules = replace(RULES, least_decrease=least_decrease, max_iterations=60)
+    together = solve(case, observation, torch.zeros(40, 4).double(), METHODS[name], rules)
+    for row in range(40):
+        alone = solve(case, observation[row : row + 1], torch.zeros(1, 4).double(), METHODS[name], rules)
+        torch.testing.assert_close(alone.x[0], together.x[row], rtol=0, atol=1e-10)
+        assert alone.iterations[0] == together.iterations[row]
+
+
 def test_crawling_rows_end_and_others_do_not() -> None:
     """Gradient descent along a narrow valley gains little per step: a rule on the gain ends it, else it goes on."""
     A = matrix(6, 4, 0.01, 1.5)
