@@ -14,9 +14,9 @@ import torch
 from models.checkpoint import CheckpointError, Manifest
 from models.registry import LoadedModel, Registry, UnknownCheckpoint
 from physics.constraints import Constraint, ConstraintError, check_feasible, intersect, parse_constraint
-from physics.problem import load_problem
+from physics.problem import UnknownProblem
 from service.cards import examples_of, model_card
-from service.errors import DeviceUnavailable, FieldError, InvalidInput, UnknownModel
+from service.errors import DeviceUnavailable, FieldError, InvalidInput, ModelUnusable, ServiceError, UnknownModel
 from service.items import items_of
 from solvers.plans import METHODS, PRESETS, Preset, objective_for, plan_for, rules_for, run_plan
 from solvers.solve import Progress, Rules
@@ -90,21 +90,31 @@ class Inference:
         self._lock = threading.Lock()
 
     def manifest(self, model: str, version: int | None = None) -> Manifest:
-        """The manifest of a version, the newest unless given; raises UnknownModel."""
+        """The manifest of a version, the newest unless given; raises UnknownModel, ModelUnusable."""
         try:
             return self.registry.manifest(model, version)
         except UnknownCheckpoint as error:
             raise UnknownModel(str(error), [FieldError("model", str(error))]) from error
+        except CheckpointError as error:
+            raise ModelUnusable(str(error)) from error
 
     def manifests(self) -> list[Manifest]:
-        """The newest version of every model; a checkpoint that must not be used is left out."""
-        found = []
+        """The newest version of every model that can be used; ``refused`` says what is left out and why."""
+        return [found for found in self._newest().values() if isinstance(found, Manifest)]
+
+    def refused(self) -> dict[str, str]:
+        """Name -> reason of every model whose newest version cannot be used."""
+        return {name: found for name, found in self._newest().items() if isinstance(found, str)}
+
+    def _newest(self) -> dict[str, Manifest | str]:
+        newest: dict[str, Manifest | str] = {}
         for name in self.registry.names():
             try:
-                found.append(self.registry.manifest(name))
-            except CheckpointError:
-                continue
-        return found
+                manifest = self.manifest(name)
+                newest[name] = self._load(name, manifest.version).loaded.manifest
+            except ServiceError as error:
+                newest[name] = str(error)
+        return newest
 
     def card(self, model: str, version: int | None = None) -> dict[str, Any]:
         """The model card of GET /models/{name}."""
@@ -116,12 +126,11 @@ class Inference:
         return examples_of(self._load(model, self.manifest(model).version).loaded)
 
     def warm(self) -> None:
-        """Loads every model, and runs each once, so that the first request does not pay for it."""
+        """Loads every usable model, and runs each once, so that the first request does not pay for it."""
         for manifest in self.manifests():
-            problem = load_problem(manifest.problem)
-            start = np.asarray([problem.start])
+            problem = self._load(manifest.name, manifest.version).loaded.problem
             spec = SolveSpec(manifest.name, manifest.version, ("auto",), max_iterations=1)
-            y = problem.forward(torch.from_numpy(start)).numpy()
+            y = problem.forward(torch.tensor([problem.start], dtype=torch.float64)).numpy()
             self.solve(spec, y + problem.noise_std)
 
     def check(self, spec: SolveSpec, width: int | None) -> None:
@@ -131,9 +140,9 @@ class Inference:
             width: number of values per observation, when known.
 
         Raises:
-            UnknownModel, InvalidInput: naming the fields.
+            UnknownModel, ModelUnusable, InvalidInput: naming the fields.
         """
-        problem = load_problem(self.manifest(spec.model, spec.version).problem)
+        problem = self._load(spec.model, self.manifest(spec.model, spec.version).version).loaded.problem
         wrong = [
             FieldError("method", f"{m!r} is none of {', '.join(METHODS)}") for m in spec.methods if m not in METHODS
         ]
@@ -186,11 +195,21 @@ class Inference:
     def _load(self, model: str, version: int) -> _Ready:
         with self._lock:
             if (model, version) not in self._ready:
-                loaded = self.registry.load(model, version)
-                calibration = Calibration.from_tensors(loaded.calibration)
-                loaded.deceptron.to(self.device)
-                self._ready[model, version] = _Ready(loaded, calibration)
+                self._ready[model, version] = self._read(model, version)
             return self._ready[model, version]
+
+    def _read(self, model: str, version: int) -> _Ready:
+        try:
+            loaded = self.registry.load(model, version)
+            calibration = Calibration.from_tensors(loaded.calibration)
+        except UnknownCheckpoint as error:
+            raise UnknownModel(str(error)) from error
+        except (CheckpointError, UnknownProblem) as error:
+            raise ModelUnusable(str(error)) from error
+        except KeyError as error:
+            raise ModelUnusable(f"model {model!r}: its calibration lacks {error}; train it again") from error
+        loaded.deceptron.to(self.device)
+        return _Ready(loaded, calibration)
 
 
 def choose_device(asked: str) -> str:

@@ -7,7 +7,6 @@ import torch
 import uvicorn
 from fastapi import FastAPI
 
-from models.checkpoint import CheckpointError
 from service.app import create_app
 from service.handler import SolveHandler
 from service.inference import Inference
@@ -62,8 +61,8 @@ def run_worker(settings: Settings) -> None:
     inference.warm()
     models = [manifest.name for manifest in inference.manifests()]
     log.info("models loaded", device=inference.device, models=models)
-    for name in sorted(set(inference.registry.names()) - set(models)):
-        log.warning("checkpoint left out", model=name, reason=_refusal(inference, name))
+    for name, reason in inference.refused().items():
+        log.warning("checkpoint left out", model=name, reason=reason)
     info = {"device": inference.device, "engine": inference.engine, "models": ",".join(models)}
     try:
         config, limits = worker_config(settings), queue_limits(settings)
@@ -72,12 +71,3 @@ def run_worker(settings: Settings) -> None:
         raise SettingsError(f"worker settings: {error}") from None
     on_stop_signals(worker.stop)
     worker.run()
-
-
-def _refusal(inference: Inference, name: str) -> str:
-    """Why a checkpoint that is there cannot be used."""
-    try:
-        inference.registry.manifest(name)
-    except CheckpointError as error:
-        return str(error)
-    return "it has become readable meanwhile"

@@ -1,0 +1,126 @@
+"""Inference without HTTP or queue: answers, refusals, and checkpoints that must not be used."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from physics.problem import load_problem
+from service.errors import DeviceUnavailable, InvalidInput, ModelUnusable, UnknownModel
+from service.inference import METHODS, Inference, SolveSpec
+from service.settings import CHECKPOINTS
+
+
+@pytest.fixture(scope="module")
+def inference() -> Inference:
+    return Inference(CHECKPOINTS, "cpu")
+
+
+def observed(problem_name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    problem, generator = load_problem(problem_name), torch.Generator().manual_seed(7)
+    x, y = problem.simulate(count, generator)
+    return x.numpy(), problem.observe(y, generator).numpy()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_answers(inference: Inference, method: str) -> None:
+    truth, y = observed("oscillator", 8)
+    (answer,) = inference.solve(SolveSpec("oscillator", 1, (method,), history=True), y)
+    assert answer.x.shape == truth.shape
+    for item in answer.items:
+        assert item["error"] is None
+        assert len(item["history"]) == item["iterations"] + 1
+        assert len(item["fit"]) == y.shape[1]
+        assert 0.0 < item["diagnostics"]["p_value"] <= 1.0
+        assert set(item["identifiable"]) == {"c/m", "k/m", "x0", "v0"}
+
+
+def test_in_range_and_shifted_observations_are_told_apart(inference: Inference) -> None:
+    _, y = observed("oscillator", 200)
+    shifted = y**3 / 4
+    verdicts = [
+        [
+            item["diagnostics"]["verdict"]
+            for item in inference.solve(SolveSpec("oscillator", 1, ("auto",)), rows)[0].items
+        ]
+        for rows in (y, shifted)
+    ]
+    assert verdicts[0].count("in_range") >= 180
+    assert verdicts[1].count("out_of_range") >= 150
+
+
+def test_error_bars_cover(inference: Inference) -> None:
+    truth, y = observed("oscillator", 400)
+    (answer,) = inference.solve(SolveSpec("oscillator", 1, ("auto",)), y)
+    std = np.array([item["diagnostics"]["std"] for item in answer.items])
+    covered = (np.abs(answer.x - truth) <= 1.645 * std).mean(axis=0)
+    assert np.all(np.abs(covered - 0.90) < 0.06), covered
+
+
+def test_a_row_never_depends_on_its_batch(inference: Inference) -> None:
+    _, y = observed("heat1d", 5)
+    spec = SolveSpec("heat1d", 1, ("auto",))
+    together = inference.solve(spec, np.vstack([y, np.full((1, 64), 1e6), 1e300 * np.ones((1, 64))]))[0]
+    assert together.items[-1]["error"]["type"] == "nonfinite"
+    assert np.isnan(together.x[-1]).all()
+    for row, x, item in zip(y, together.x, together.items, strict=False):
+        alone = inference.solve(spec, row[None])[0]
+        np.testing.assert_allclose(alone.x[0], x, atol=1e-5)
+        assert alone.items[0]["diagnostics"]["verdict"] == item["diagnostics"]["verdict"]
+
+
+def test_constraints_tighten(inference: Inference) -> None:
+    _, y = observed("oscillator", 20)
+    constraint = json.dumps({"fixed": {"indices": [0], "values": [1.0]}})
+    (answer,) = inference.solve(SolveSpec("oscillator", 1, ("auto",), constraint=constraint), y)
+    assert np.all(answer.x[:, 0] == 1.0)
+    assert np.mean([item["status"] == "converged" for item in answer.items]) > 0.8  # mass is not identifiable
+
+
+def test_wrong_specs_name_their_fields(inference: Inference) -> None:
+    constraint = json.dumps({"box": {"lower": 5.0, "upper": 6.0}})
+    spec = SolveSpec("heat1d", 1, ("magic",), tolerance=-1.0, relaxation=2.0, constraint=constraint)
+    with pytest.raises(InvalidInput) as caught:
+        inference.check(spec, 63)
+    fields = {error.field for error in caught.value.errors}
+    assert {"method", "observations", "options.tolerance", "options.relaxation"} <= fields
+    assert any(field.startswith("constraint") for field in fields)
+    with pytest.raises(UnknownModel, match="there are"):
+        inference.check(SolveSpec("nope", 1, ("auto",)), None)
+    with pytest.raises(UnknownModel, match="no version 99"):
+        inference.manifest("heat1d", 99)
+
+
+def test_specs_travel() -> None:
+    spec = SolveSpec("heat1d", 1, ("dipg", "lm"), "paper", 7, 0.5, 0.1, True, '{"nonnegative":true}')
+    assert SolveSpec.from_json(spec.to_json()) == spec
+
+
+def test_a_damaged_checkpoint_is_left_out_and_says_why(tmp_path: Path) -> None:
+    shutil.copytree(CHECKPOINTS / "heat1d", tmp_path / "heat1d")
+    shutil.copytree(CHECKPOINTS / "oscillator", tmp_path / "oscillator")
+    model = tmp_path / "oscillator" / "1" / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-1])
+    inference = Inference(tmp_path, "cpu")
+    inference.warm()
+    assert [manifest.name for manifest in inference.manifests()] == ["heat1d"]
+    assert "SHA-256" in inference.refused()["oscillator"]
+    with pytest.raises(ModelUnusable, match="restore the checkpoint"):
+        inference.check(SolveSpec("oscillator", 1, ("auto",)), 64)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_cuda_without_cuda_is_refused() -> None:
+    with pytest.raises(DeviceUnavailable, match="no CUDA device"):
+        Inference(CHECKPOINTS, "cuda")
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_cpu(inference: Inference) -> None:
+    _, y = observed("oscillator", 64)
+    spec = SolveSpec("oscillator", 1, ("auto",))
+    on_gpu = Inference(CHECKPOINTS, "cuda").solve(spec, y)[0]
+    np.testing.assert_allclose(on_gpu.x, inference.solve(spec, y)[0].x, rtol=1e-3, atol=1e-3)
