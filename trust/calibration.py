@@ -18,9 +18,7 @@ WHOLE_UP_TO = 128  # observed values up to which the whitener is stored as it is
 
 def conformal_p(calibration: Tensor, scores: Tensor) -> Tensor:
     """p-values (B,) of scores (B,) against ascending calibration scores (N,); a score that is NaN gets the smallest."""
-    above = len(calibration) - torch.searchsorted(
-        calibration, scores.nan_to_num(nan=torch.inf).contiguous(), side="left"
-    )
+    above = len(calibration) - torch.searchsorted(_ordered(calibration), _ordered(scores), side="left")
     return (1.0 + above.double()) / (len(calibration) + 1.0)
 
 
@@ -39,6 +37,11 @@ def _unpacked(stored: Tensor) -> Tensor:
     whitener = torch.zeros(m, m, dtype=torch.float64)
     whitener[*torch.tril_indices(m, m)] = stored.double()
     return whitener
+
+
+def _ordered(scores: Tensor) -> Tensor:
+    """NaN becomes infinity, the strangest score there is: comparisons with NaN would lead the search astray."""
+    return scores.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf).contiguous()
 
 
 def fisher_sum(p_values: Tensor) -> Tensor:
@@ -68,7 +71,7 @@ class Calibration:
         cls, scores: Tensor, observed: Observed, unknown_covariance: Tensor, interval_factor: Tensor
     ) -> "Calibration":
         """Ranks calibration scores (N, S) among themselves and keeps the sums."""
-        scores = scores.double()
+        scores = _ordered(scores.double())
         ascending = scores.sort(0).values
         columns = zip(ascending.T.contiguous(), scores.T.contiguous(), strict=True)
         p_values = torch.stack([conformal_p(column, own) for column, own in columns], dim=1)
