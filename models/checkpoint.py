@@ -21,7 +21,8 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from models.deceptron import Deceptron, DeceptronConfig, Map
+from models.activations import Map
+from models.deceptron import Deceptron, DeceptronConfig
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

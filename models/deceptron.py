@@ -5,39 +5,16 @@ or carry a nonlinear residual branch beside a linear layer. f may also be the ph
 Normalisation lives inside: everything outside speaks physical units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Map = Callable[[Tensor], Tensor]
-
-LEAK = 0.1
-
-
-def _leaky(x: Tensor) -> Tensor:
-    return nn.functional.leaky_relu(x, LEAK)
-
-
-def _leaky_mirror(y: Tensor) -> Tensor:
-    """The exact inverse of ``_leaky``."""
-    return nn.functional.leaky_relu(y, 1.0 / LEAK)
-
-
-def _identity(x: Tensor) -> Tensor:
-    return x
-
-
-ACTIVATIONS: dict[str, tuple[Map, Map]] = {
-    "identity": (_identity, _identity),
-    "leaky_relu": (_leaky, _leaky_mirror),
-    "softplus": (nn.functional.softplus, nn.functional.softplus),
-    "tanh": (torch.tanh, torch.tanh),
-    "silu": (nn.functional.silu, nn.functional.silu),
-}
-"""Name -> (s for f, s~ for g)."""
+from models.activations import ACTIVATIONS, Activation, Map, identity
+from models.convolutional import MOST_AXES, ConvolutionalDeceptron, GridMap
 
 
 @dataclass(frozen=True)
@@ -48,21 +25,38 @@ class DeceptronConfig:
         n, m: numbers of unknowns and of observed values.
         forward: ``surrogate`` learns f; ``physics`` uses the problem's own map and learns g alone.
         architecture: ``layer`` is the paper's single layer; ``stack`` chains layers through ``hidden`` widths;
-            ``residual`` adds a ``hidden`` MLP branch to a linear layer.
+            ``residual`` adds a ``hidden`` MLP branch to a linear layer; ``convolutional`` adds to a linear part one
+            residual block of convolutions for each of the (equal) channel counts in ``hidden``.
+        grid: shape of x and of y where the architecture is convolutional.
+        periodic: whether fields on the grid go on at the other side of its edge; zero lies beyond it otherwise.
+        reach: points that the linear part on a grid looks at each way; 0 makes it a dense matrix.
     """
 
     n: int
     m: int
     forward: Literal["surrogate", "physics"] = "surrogate"
-    architecture: Literal["layer", "stack", "residual"] = "residual"
+    architecture: Literal["layer", "stack", "residual", "convolutional"] = "residual"
     hidden: tuple[int, ...] = ()
     activation: Literal["identity", "leaky_relu", "softplus", "tanh", "silu"] = "silu"
+    grid: tuple[int, ...] = ()
+    periodic: bool = False
+    reach: int = 0
 
     def __post_init__(self) -> None:
         if self.n < 1 or self.m < 1 or any(width < 1 for width in self.hidden):
             raise ValueError(f"sizes must be positive: n = {self.n}, m = {self.m}, hidden = {self.hidden}")
         if self.forward == "physics" and self.architecture == "stack":
             raise ValueError("a stack shares its widths between f and g; with forward='physics' use layer or residual")
+        if self.architecture == "convolutional":
+            self._check_grid()
+
+    def _check_grid(self) -> None:
+        if not self.n == self.m == prod(self.grid) or not 1 <= len(self.grid) <= MOST_AXES:
+            raise ValueError(f"a grid of 1 to {MOST_AXES} axes must hold n = {self.n} = m = {self.m}, not {self.grid}")
+        if len(set(self.hidden)) != 1:
+            raise ValueError(f"residual blocks need one channel count, and at least one block; hidden = {self.hidden}")
+        if not 0 <= self.reach < min(self.grid):
+            raise ValueError(f"reach = {self.reach} does not fit the grid {self.grid}")
 
 
 class DeceptronLayer(nn.Module):
@@ -143,7 +137,7 @@ class LearnedInverse(nn.Module):
         self.V, self.c = nn.Parameter(torch.empty(n, m)), nn.Parameter(torch.zeros(n))
         nn.init.kaiming_uniform_(self.V, a=5**0.5)
         self.inverse_branch = mlp((m, *hidden, n), activation) if hidden else None
-        self._mirror = _identity if residual else ACTIVATIONS[activation][1]
+        self._mirror = identity if residual else ACTIVATIONS[activation][1]
 
     def g(self, y: Tensor) -> Tensor:
         """(B, m) -> (B, n)."""
@@ -155,20 +149,11 @@ def mlp(widths: Sequence[int], activation: str) -> nn.Sequential:
     """Linear layers with the activation between them; the last one starts at zero, so the branch starts silent."""
     parts: list[nn.Module] = []
     for i in range(len(widths) - 1):
-        parts += [nn.Linear(widths[i], widths[i + 1]), _Activation(activation)]
+        parts += [nn.Linear(widths[i], widths[i + 1]), Activation(activation)]
     last = parts[-2]
     for parameter in last.parameters():
         nn.init.zeros_(parameter)
     return nn.Sequential(*parts[:-1])
-
-
-class _Activation(nn.Module):
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._s = ACTIVATIONS[name][0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._s(x)
 
 
 class Deceptron(nn.Module):
@@ -222,6 +207,9 @@ class Deceptron(nn.Module):
 
 
 def _build_pair(config: DeceptronConfig) -> nn.Module:
+    if config.architecture == "convolutional":
+        learned = config.forward == "surrogate"
+        return ConvolutionalDeceptron(_grid_map(config) if learned else None, _grid_map(config))
     if config.forward == "physics":
         residual = config.architecture == "residual"
         return LearnedInverse(config.n, config.m, config.hidden if residual else (), config.activation, residual)
@@ -230,3 +218,7 @@ def _build_pair(config: DeceptronConfig) -> nn.Module:
     if config.architecture == "stack":
         return DeceptronStack((config.n, *config.hidden, config.m), config.activation)
     return ResidualDeceptron(config.n, config.m, config.hidden, config.activation)
+
+
+def _grid_map(config: DeceptronConfig) -> GridMap:
+    return GridMap(config.grid, config.hidden, config.activation, config.reach, config.periodic)

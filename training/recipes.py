@@ -51,6 +51,7 @@ class Recipe:
     Attributes:
         start: ``pseudoinverse`` is the paper's (W ridge fit of y on x, V its damped pseudoinverse); ``regression`` fits
             g's linear part to x on noisy y, the linear-MMSE estimator; ``random`` leaves the layers as initialised.
+        reach, periodic: of a convolutional Deceptron (models/deceptron.py).
         noise_aware: g learns from noisy observations rather than from f(x) itself.
         probes: directions of JCP; ``covariance`` draws them from the training covariance of x (directions that occur).
     """
@@ -60,11 +61,13 @@ class Recipe:
     problem: str
     preset: Literal["paper", "product"]
     forward: Literal["surrogate", "physics"]
-    architecture: Literal["layer", "stack", "residual"]
+    architecture: Literal["layer", "stack", "residual", "convolutional"]
     hidden: tuple[int, ...]
     activation: Literal["identity", "leaky_relu", "softplus", "tanh", "silu"]
     stages: tuple[Stage, ...]
     start: Literal["pseudoinverse", "regression", "random"]
+    reach: int = 0
+    periodic: bool = False
     normalise_x: bool = True
     noise_aware: bool = True
     probes: Literal["gaussian", "rademacher", "covariance"] = "covariance"
@@ -79,7 +82,18 @@ class Recipe:
 
     def config(self, problem: Problem) -> DeceptronConfig:
         """The Deceptron this recipe trains for a problem."""
-        return DeceptronConfig(problem.n, problem.m, self.forward, self.architecture, self.hidden, self.activation)
+        grid = problem.unknown.grid if self.architecture == "convolutional" else ()
+        return DeceptronConfig(
+            problem.n,
+            problem.m,
+            self.forward,
+            self.architecture,
+            self.hidden,
+            self.activation,
+            grid,
+            self.periodic,
+            self.reach,
+        )
 
     def smoke(self) -> "Recipe":
         """The same path in seconds: every stage cut to at most 60 batches, data to a few thousand items."""
