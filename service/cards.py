@@ -59,8 +59,14 @@ def examples_of(loaded: LoadedModel) -> dict[str, Any]:
     return {
         "observations": stored["observations"].tolist(),
         "unknowns": stored["unknowns"].tolist(),
-        "labels": [f"{EXAMPLE_KINDS[kind]} {i + 1}" for i, kind in enumerate(kinds)],
+        "labels": [_label(kinds, i) for i in range(len(kinds))],
     }
+
+
+def _label(kinds: list[int], i: int) -> str:
+    """The kind, numbered where there are several of it."""
+    name = EXAMPLE_KINDS[kinds[i]]
+    return f"{name} {kinds[: i + 1].count(kinds[i])}" if kinds.count(kinds[i]) > 1 else name
 
 
 def _quantity(quantity: Quantity) -> dict[str, Any]:
