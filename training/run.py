@@ -53,6 +53,8 @@ def train(
     Returns:
         The checkpoint's directory, ``out/NAME/VERSION``.
     """
+    if not seeds:
+        raise ValueError("training needs at least one seed")
     chosen = find_recipe(recipe, budget) if isinstance(recipe, str) else recipe
     problem = load_problem(chosen.problem)
     training = split_of(problem, chosen, Split.TRAIN)
