@@ -38,4 +38,4 @@ class DIPG(Memoryless):
         g = objective.inverse
         shift = at.x - g(at.y) if self.anchored else at.x.new_zeros(len(at.x), 1)
         curve = InverseCurve(g, at.y, at.residual, shift)
-        return Proposal(curve, memory, charge(len(at.x), inverse=int(self.anchored)))
+        return Proposal(curve, memory, charge(at.x, inverse=int(self.anchored)))

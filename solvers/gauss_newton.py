@@ -40,7 +40,7 @@ class Dense:
         else:
             p = -(J.mT @ _solve_damped(J @ J.mT, damping, r))
         derivatives = {"jvp": n} if n <= m else {"vjp": m}
-        return p[..., 0].to(at.x) * unit, charge(len(at.x), linear_solve=1, **derivatives)
+        return p[..., 0].to(at.x) * unit, charge(at.x, linear_solve=1, **derivatives)
 
 
 def _solve_damped(A: Tensor, damping: Tensor, b: Tensor) -> Tensor:
@@ -73,12 +73,16 @@ class ConjugateGradient:
         curved = product(residual)
         strongest = (residual * curved).sum(1, keepdim=True) / residual.square().sum(1, keepdim=True).clamp_min(1e-30)
         shift = damping * strongest
-        p, v, products = torch.zeros_like(residual), residual, torch.ones(len(residual), dtype=torch.long)
+        p, v, products = (
+            torch.zeros_like(residual),
+            residual,
+            torch.ones(len(residual), dtype=torch.long, device=residual.device),
+        )
         for _ in range(self.max_products):
             open_ = residual.norm(dim=1) > target
             if not open_.any():
                 break
-            products += open_.cpu()
+            products += open_
             Av = product(v) + shift * v
             rr = residual.square().sum(1, keepdim=True)
             length = torch.where(open_[:, None], rr / (v * Av).sum(1, keepdim=True).clamp_min(1e-30), 0.0)
@@ -86,7 +90,7 @@ class ConjugateGradient:
             v = torch.where(
                 open_[:, None], residual + residual.square().sum(1, keepdim=True) / rr.clamp_min(1e-30) * v, v
             )
-        return p * unit, charge(len(at.x), jvp=products, vjp=products, linear_solve=1)
+        return p * unit, charge(at.x, jvp=products, vjp=products, linear_solve=1)
 
 
 @dataclass(frozen=True)

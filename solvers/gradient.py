@@ -16,7 +16,7 @@ class FixedStepGradient(Memoryless):
 
     def propose(self, objective: Objective, at: Iterate, memory: Memory) -> Proposal:
         """The straight curve along the negative gradient."""
-        return Proposal(Straight(at.x, -self.step * at.gradient), memory, charge(len(at.x)))
+        return Proposal(Straight(at.x, -self.step * at.gradient), memory, charge(at.x))
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class BarzilaiBorwein:
         secant = s.square().sum(1, keepdim=True) / torch.where(usable, curvature, 1.0)
         step = torch.where(usable, secant, cauchy_step(objective, at))
         now = LastPoint(at.x, at.gradient, torch.ones_like(memory.known))
-        return Proposal(Straight(at.x, -step * at.gradient), now, charge(len(at.x), jvp=1))
+        return Proposal(Straight(at.x, -step * at.gradient), now, charge(at.x, jvp=1))
 
     def learn(self, memory: Memory, alpha: Tensor, accepted: Tensor) -> tuple[Memory, Tensor]:
         """A failed line search ends the row."""

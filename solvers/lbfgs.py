@@ -52,7 +52,7 @@ class LBFGS:
         direction = -q * free
         downhill = (direction * at.gradient).sum(1, keepdim=True) < 0
         direction = torch.where(downhill, direction, -cauchy_step(objective, at) * at.gradient)
-        return Proposal(Straight(at.x, direction), moves, charge(len(at.x), jvp=2))
+        return Proposal(Straight(at.x, direction), moves, charge(at.x, jvp=2))
 
     def learn(self, memory: Memory, alpha: Tensor, accepted: Tensor) -> tuple[Memory, Tensor]:
         """A row whose search failed forgets its moves and tries once more along the gradient."""

@@ -37,17 +37,17 @@ class Armijo:
 
     def search(self, objective: Objective, observation: Tensor, at: Iterate, curve: Curve) -> Found:
         """Tries ever shorter steps for the rows that still want one; an accepted row is computed no further."""
-        x, y = at.x.clone(), at.y.clone()
-        alpha = torch.ones(len(x), 1, dtype=x.dtype, device=x.device)
-        accepted = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        trials = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        rows = torch.arange(len(x), device=x.device)
-        for _ in range(self.halvings + 1):
-            trial = objective.constraint.project(at.x + self.relaxation * (curve(alpha[rows]) - at.x))
-            reached = objective.forward(trial)
-            misfit = objective.misfit(reached - observation)
-            enough = misfit <= at.misfit + self.slope * ((trial - at.x) * at.gradient).sum(1).clamp(max=0)
-            enough &= misfit < (1.0 - ROUNDING * torch.finfo(misfit.dtype).eps) * at.misfit
+        alpha = torch.ones(len(at.x), 1, dtype=at.x.dtype, device=at.x.device)
+        x, y, accepted = self._try(objective, observation, at, curve, alpha)
+        trials = torch.ones_like(accepted, dtype=torch.long)
+        if accepted.all():  # the common case, without a copy
+            return Found(x, y, alpha, accepted, trials)
+        x, y = torch.where(accepted[:, None], x, at.x), torch.where(accepted[:, None], y, at.y)
+        rows = (~accepted).nonzero()[:, 0]
+        alpha[rows] *= self.shrink
+        observation, at, curve = observation[rows], at[rows], curve[rows]
+        for _ in range(self.halvings):
+            trial, reached, enough = self._try(objective, observation, at, curve, alpha[rows])
             trials[rows] += 1
             x[rows[enough]], y[rows[enough]], accepted[rows[enough]] = trial[enough], reached[enough], True
             if enough.all():
@@ -56,3 +56,14 @@ class Armijo:
             rows, observation, at, curve = rows[rest], observation[rest], at[rest], curve[rest]
             alpha[rows] *= self.shrink
         return Found(x, y, alpha, accepted, trials)
+
+    def _try(
+        self, objective: Objective, observation: Tensor, at: Iterate, curve: Curve, alpha: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One point of the curve: x (B, n), f(x) (B, m), and which rows accept it (B,)."""
+        trial = objective.constraint.project(at.x + self.relaxation * (curve(alpha) - at.x))
+        reached = objective.forward(trial)
+        misfit = objective.misfit(reached - observation)
+        enough = misfit <= at.misfit + self.slope * ((trial - at.x) * at.gradient).sum(1).clamp(max=0)
+        enough &= misfit < (1.0 - ROUNDING * torch.finfo(misfit.dtype).eps) * at.misfit
+        return trial, reached, enough

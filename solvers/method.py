@@ -8,7 +8,8 @@ learned inverse for D-IPG. That is the whole difference between methods.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import ClassVar, Protocol, Self, cast
+from functools import lru_cache
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -27,17 +28,6 @@ class Rows:
     def __getitem__(self, rows: Tensor) -> Self:
         values = (getattr(self, field.name) for field in fields(self))
         return type(self)(*(value[rows] if isinstance(value, Tensor | Rows) else value for value in values))
-
-
-def put_rows(whole: Tensor | Rows, rows: Tensor, part: Tensor | Rows) -> None:
-    """Writes part into whole at ``rows``, in place."""
-    if isinstance(whole, Tensor):
-        whole[rows] = cast(Tensor, part)
-        return
-    for field in fields(whole):
-        value = getattr(whole, field.name)
-        if isinstance(value, Tensor | Rows):
-            put_rows(value, rows, getattr(part, field.name))
 
 
 @dataclass(frozen=True)
@@ -82,10 +72,13 @@ class Iterate(Rows):
     @classmethod
     def at(cls, objective: Objective, x: Tensor, observation: Tensor) -> "Iterate":
         """Evaluates f once and its adjoint once."""
-        y, pull_back = vjp(objective.forward, x)  # type: ignore[misc]
-        residual = y - observation
-        gradient = pull_back(residual / (objective.weight.square() * len(objective.weight)))[0]
-        return cls(x, y, residual, objective.misfit(residual), gradient)
+        with torch.enable_grad():  # plain autograd: a third of torch.func.vjp's overhead, which counts at batch 1
+            leaf = x.detach().requires_grad_(True)
+            y = objective.forward(leaf)
+        residual = y.detach() - observation
+        cotangent = residual / (objective.weight.square() * len(objective.weight))
+        (gradient,) = torch.autograd.grad(y, leaf, cotangent)
+        return cls(x, y.detach(), residual, objective.misfit(residual), gradient)
 
 
 @dataclass(frozen=True)
@@ -116,12 +109,21 @@ class Memory(Rows):
 CHARGES = ("forward", "vjp", "jvp", "inverse", "linear_solve")
 
 
-def charge(rows: int, **counts: int | Tensor) -> Tensor:
-    """Evaluations per row as a (rows, 5) tensor in the order of CHARGES; a count is one number or one for each row."""
-    out = torch.zeros(rows, len(CHARGES), dtype=torch.long)
+def charge(like: Tensor, **counts: int | Tensor) -> Tensor:
+    """Evaluations in the order of CHARGES on like's device: (1, 5), or (B, 5) where a count differs by row (B,)."""
+    fixed = tuple(count if isinstance(count := counts.get(name, 0), int) else 0 for name in CHARGES)
+    out = _fixed_charge(fixed, like.device)
     for name, count in counts.items():
-        out[:, CHARGES.index(name)] = count
+        if isinstance(count, Tensor):
+            unit = tuple(int(name == column) for column in CHARGES)
+            out = out + count[:, None] * _fixed_charge(unit, like.device)
     return out
+
+
+@lru_cache(maxsize=256)
+def _fixed_charge(counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """Made once: methods charge the same in every iteration. Added to, never changed."""
+    return torch.tensor([counts], device=device)
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def _merge(best: Solution, rows: Tensor, found: Solution, better: Tensor) -> Sol
     )
     iterations, cost = best.iterations.clone(), best.cost.clone()
     iterations[rows] += found.iterations
-    cost[rows.cpu()] += found.cost
+    cost[rows] += found.cost
     return Solution(x, y, rms, status, iterations, cost, _joined(best.history, rows, found.history))
 
 

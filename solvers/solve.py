@@ -1,14 +1,14 @@
 """The one loop: every method, under the same rules, on every row of a batch at once and on each row alone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import torch
 from torch import Tensor
 
 from solvers.line_search import Armijo, Found
-from solvers.method import CHARGES, Iterate, Memory, Method, Objective, charge, put_rows
+from solvers.method import CHARGES, Iterate, Memory, Method, Objective, Rows, charge
 
 
 class Status(IntEnum):
@@ -74,25 +74,41 @@ Progress = Callable[[int, int], None]
 """Called after every iteration with (rows finished, rows in all)."""
 
 
-@dataclass
-class _State:
-    """The loop's variables for all rows; ``rows`` are those still running, ``spare`` their refinements left."""
+@dataclass(frozen=True)
+class _Running(Rows):
+    """The rows still at work, packed; ``index`` says which rows of the batch they are.
 
+    ``reached`` marks rows within the tolerance, ``spare`` counts their refinements left.
+    """
+
+    index: Tensor
+    observation: Tensor
     x: Tensor
     y: Tensor
     rms: Tensor
-    status: Tensor
+    reached: Tensor
+    spare: Tensor
     iterations: Tensor
     cost: Tensor
-    rows: Tensor
-    spare: Tensor
-    history: list[Tensor] = field(default_factory=list)
+    memory: Memory
 
-    def finish(self, which: Tensor, status: Status) -> None:
-        """Ends the running rows marked in which (len(rows),); a row that has converged stays converged."""
-        rows = self.rows[which]
-        self.status[rows] = torch.where(self.status[rows] == Status.CONVERGED, self.status[rows], int(status))
-        self.rows = self.rows[~which]
+
+@dataclass(frozen=True)
+class _Ledger:
+    """The answers of the rows that have ended, in the order of the batch."""
+
+    solution: Solution
+
+    def close(self, running: _Running, which: Tensor, status: Status) -> _Running:
+        """Books the marked rows and returns the others; a row within the tolerance has converged, however it ended."""
+        if not which.any():
+            return running
+        done = running[which]
+        self.solution.status[done.index] = torch.where(done.reached, int(Status.CONVERGED), int(status))
+        self.solution.residual_rms[done.index] = done.rms
+        for name in ("x", "y", "iterations", "cost"):
+            getattr(self.solution, name)[done.index] = getattr(done, name)
+        return running[~which]
 
 
 def solve(
@@ -112,75 +128,79 @@ def solve(
     Returns:
         The best point found for every row, with its status.
     """
-    state = _begin(objective, observation, start, rules)
-    memory = method.begin(objective, state.x)
-    _settle(state, rules, state.rows, history)
+    running = _begin(objective, observation, start, method, rules)
+    ledger = _Ledger(_blank(running))
+    running = ledger.close(running, ~running.rms.isfinite(), Status.NONFINITE)
+    trace = [(running.index, running.rms)]
+    running = _settle(ledger, running, rules)
     for _ in range(rules.max_iterations):
-        ran = state.rows
-        if not len(ran):
+        if not len(running.index):
             break
-        _advance(state, objective, observation, method, memory, rules)
-        _settle(state, rules, ran, history)
+        running, stalled = _advance(running, objective, method, rules)
+        trace.append((running.index, running.rms))
+        running = ledger.close(running, stalled, Status.STALLED)
+        running = _settle(ledger, running, rules)
         if progress is not None:
-            progress(len(observation) - len(state.rows), len(observation))
-    trace = torch.stack(state.history, dim=1) if history else None
-    return Solution(state.x, state.y, state.rms, state.status, state.iterations, state.cost, trace)
+            progress(len(observation) - len(running.index), len(observation))
+    ledger.close(running, torch.ones_like(running.reached), Status.MAX_ITERATIONS)
+    return replace(ledger.solution, history=_joined(trace, len(observation))) if history else ledger.solution
 
 
-def _begin(objective: Objective, observation: Tensor, start: Tensor, rules: Rules) -> _State:
+def _begin(objective: Objective, observation: Tensor, start: Tensor, method: Method, rules: Rules) -> _Running:
     x = objective.constraint.project(start)
     y = objective.forward(x)
+    index = torch.arange(len(x), device=x.device)
     rms = _rms(objective, y - observation)
-    rows = torch.arange(len(x), device=x.device)
-    state = _State(
-        x.clone(),
-        y,
-        rms,
-        torch.full_like(rows, Status.MAX_ITERATIONS),
-        torch.zeros_like(rows),
-        charge(len(x), forward=1),
-        rows,
-        torch.full_like(rows, rules.refinements),
+    spare, iterations = torch.full_like(index, rules.refinements), torch.zeros_like(index)
+    cost = charge(x, forward=1).repeat(len(x), 1)
+    memory = method.begin(objective, x)
+    return _Running(index, observation, x, y, rms, rms <= rules.tolerance, spare, iterations, cost, memory)
+
+
+def _blank(running: _Running) -> Solution:
+    status = torch.full_like(running.index, Status.MAX_ITERATIONS)
+    x, y, rms = (torch.empty_like(tensor) for tensor in (running.x, running.y, running.rms))
+    return Solution(x, y, rms, status, torch.empty_like(running.iterations), torch.empty_like(running.cost))
+
+
+def _settle(ledger: _Ledger, running: _Running, rules: Rules) -> _Running:
+    """Lets those rows go that are within the tolerance and have been refined."""
+    left = ledger.close(running, running.reached & (running.spare == 0), Status.CONVERGED)
+    return replace(left, spare=left.spare - left.reached.long()) if rules.refinements else left
+
+
+def _advance(running: _Running, objective: Objective, method: Method, rules: Rules) -> tuple[_Running, Tensor]:
+    """One iteration of the running rows, and which of them it leaves with nowhere to go."""
+    at = Iterate.at(objective, running.x, running.observation)
+    proposal = method.propose(objective, at, running.memory)
+    found = rules.line_search.search(objective, running.observation, at, proposal.curve)
+    memory, may_retry = method.learn(proposal.memory, found.alpha, found.accepted)
+    rms = _rms(objective, found.y - running.observation)
+    after = replace(
+        running,
+        x=found.x,
+        y=found.y,
+        rms=rms,
+        reached=running.reached | (rms <= rules.tolerance),
+        iterations=running.iterations + 1,
+        cost=running.cost + proposal.cost + _searched(found, method),
+        memory=memory,
     )
-    state.finish(~rms.isfinite(), Status.NONFINITE)
-    return state
-
-
-def _settle(state: _State, rules: Rules, ran: Tensor, history: bool) -> None:
-    """Records the residuals of the rows that ran and lets those go that have converged and been refined."""
-    if history:
-        trace = torch.full_like(state.rms, torch.nan)
-        trace[ran] = state.rms[ran]
-        state.history.append(trace)
-    reached = state.rms[state.rows] <= rules.tolerance
-    state.status[state.rows[reached]] = Status.CONVERGED
-    refined = reached & (state.spare[state.rows] == 0)
-    state.spare[state.rows[reached]] -= 1
-    state.finish(refined, Status.CONVERGED)
-
-
-def _advance(
-    state: _State, objective: Objective, observation: Tensor, method: Method, memory: Memory, rules: Rules
-) -> None:
-    """One iteration of the running rows; memory is updated in place."""
-    rows = state.rows
-    at = Iterate.at(objective, state.x[rows], observation[rows])
-    proposal = method.propose(objective, at, memory[rows])
-    found = rules.line_search.search(objective, observation[rows], at, proposal.curve)
-    learned, may_retry = method.learn(proposal.memory, found.alpha, found.accepted)
-    put_rows(memory, rows, learned)
-    state.x[rows], state.y[rows] = found.x, found.y
-    state.rms[rows] = _rms(objective, found.y - observation[rows])
-    state.iterations[rows] += 1
-    state.cost[rows.cpu()] += proposal.cost + _searched(found, method)
-    rms = state.rms[rows]
     crawling = found.accepted & (rms.square() > (1.0 - rules.least_decrease) * 2.0 * at.misfit)
-    state.finish((~found.accepted & ~may_retry) | (crawling & (rms > rules.tolerance)), Status.STALLED)
+    return after, (~found.accepted & ~may_retry) | (crawling & ~after.reached)
 
 
 def _searched(found: Found, method: Method) -> Tensor:
-    trials = found.trials.cpu()
-    return charge(len(trials), forward=trials + 1, vjp=1, inverse=trials * method.inverses_per_trial)
+    per_trial = charge(found.x, forward=1, inverse=method.inverses_per_trial)
+    return found.trials[:, None] * per_trial + charge(found.x, forward=1, vjp=1)
+
+
+def _joined(trace: list[tuple[Tensor, Tensor]], batch: int) -> Tensor:
+    """rms per iteration (B, T + 1), NaN once a row has ended."""
+    out = torch.full((batch, len(trace)), torch.nan, dtype=trace[0][1].dtype, device=trace[0][1].device)
+    for column, (index, rms) in enumerate(trace):
+        out[index, column] = rms
+    return out
 
 
 def _rms(objective: Objective, residual: Tensor) -> Tensor:
