@@ -1,5 +1,6 @@
 """What a worker holds, and how it is put together into batches."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -7,10 +8,14 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a handler made of one payload: named parts, and how many of its items carry an error."""
+    """What a handler made of one payload: named parts, and how many of its items carry an error.
+
+    ``notes`` are not stored: they go to the worker's observer once the outcome has been booked.
+    """
 
     parts: Mapping[str, bytes]
     failed: int
+    notes: object = None
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -28,6 +33,30 @@ class Handler(Protocol):
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A batch that was run and booked: its outcomes, how long each chunk had waited, how long the handler took."""
+
+    spec: str
+    outcomes: tuple[Outcome, ...]
+    items: int
+    waited_s: tuple[float, ...]
+    compute_s: float
+
+
+class Observer(Protocol):
+    """Is told what has happened, after it happened. What it raises is logged and changes nothing."""
+
+    def finished(self, batch: Finished) -> None:
+        """A batch was booked."""
+
+    def redelivered(self, chunks: int) -> None:
+        """Chunks are run again, whose earlier attempt came to nothing."""
+
+    def poisoned(self, items: int) -> None:
+        """Items were given up: their chunk failed alone, or took its worker down too often."""
+
+
+@dataclass(frozen=True)
 class Entry:
     """A stream entry: ids only."""
 
@@ -35,6 +64,10 @@ class Entry:
     chunk: str
     spec: str
     items: int
+
+    def waited_s(self) -> float:
+        """Since it was queued: its id begins with that millisecond, by the server's clock."""
+        return max(0.0, time.time() - int(self.id.split("-")[0]) / 1000)
 
 
 @dataclass(frozen=True)

@@ -175,8 +175,13 @@ class JobStore:
             pipeline = self._client.pipeline(transaction=False)
             pipeline.hmget(self._keys.counters, ["items", "bytes"])
             pipeline.xlen(self._keys.stream)
-            (items, size), chunks = await pipeline.execute()
-        return Depth(int(items or 0), int(size or 0), int(chunks))
+            pipeline.xrange(self._keys.stream, count=1)
+            pipeline.time()
+            (items, size), chunks, first, (seconds, microseconds) = await pipeline.execute()
+        # A stream entry's id begins with the millisecond in which it was made.
+        made_s = int(first[0][0].split(b"-")[0]) / 1000 if first else seconds + microseconds / 1e6
+        oldest_s = max(0.0, seconds + microseconds / 1e6 - made_s)
+        return Depth(int(items or 0), int(size or 0), int(chunks), oldest_s)
 
     async def ping(self) -> None:
         """Raises QueueUnavailable unless the server answers."""
@@ -268,4 +273,5 @@ def _worker(worker_id: str, info: Mapping[bytes, bytes], last_seen: float) -> Wo
         engine=facts.get("engine", ""),
         models=models,
         last_seen=last_seen,
+        metrics=facts.get("metrics", ""),
     )

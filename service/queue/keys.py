@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 GROUP = "workers"
 _LUA_NAMES = ("stream", "counters", "workers", "channel", "sweeping")
-_LUA_KINDS = ("job", "chunk", "payload", "result", "idempotency", "worker")
+_LUA_KINDS = ("job", "chunk", "payload", "result", "idempotency", "worker", "window", "standing")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,14 @@ class Keys:
     def worker(self, worker_id: str) -> str:
         """Hash: what a worker says of itself; expires when it falls silent."""
         return f"{self.prefix}worker:{worker_id}"
+
+    def window(self, name: str) -> str:
+        """List: the last diagnostics of a model, oldest first, a line of text each."""
+        return f"{self.prefix}window:{name}"
+
+    def standing(self, name: str) -> str:
+        """Hash: state of a model (ok, warning, ...) and since when."""
+        return f"{self.prefix}standing:{name}"
 
     def lua(self) -> str:
         """The same names as Lua locals: STREAM, job_key(id) and so on."""

@@ -91,7 +91,7 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """A live worker, as it describes itself; ``last_seen`` in unix seconds."""
+    """A live worker, as it describes itself; ``last_seen`` in unix seconds, ``metrics`` its address to scrape or ''."""
 
     id: str
     host: str
@@ -100,12 +100,14 @@ class WorkerInfo:
     engine: str
     models: tuple[str, ...]
     last_seen: float
+    metrics: str
 
 
 @dataclass(frozen=True)
 class Depth:
-    """What is waiting or running."""
+    """What is waiting or running; ``oldest_s`` is the age of the oldest of it (0 when there is none)."""
 
     items: int
     bytes: int
     chunks: int
+    oldest_s: float

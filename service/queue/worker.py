@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import structlog
 from redis.exceptions import ResponseError
 
-from service.queue.batching import Done, Entry, Handler, Outcome, Running, groups, parse_entries
+from service.queue.batching import Done, Entry, Finished, Handler, Observer, Outcome, Running, groups, parse_entries
 from service.queue.connection import OUTAGES, Outage, connect
 from service.queue.heartbeat import Heartbeat, Held
 from service.queue.keys import GROUP, Keys
 from service.queue.lua import Scripts
 from service.queue.records import Limits
 
-__all__ = ["Handler", "Outcome", "Worker", "WorkerConfig"]
+__all__ = ["Finished", "Handler", "Observer", "Outcome", "Worker", "WorkerConfig"]
 
 T = TypeVar("T")
 RECLAIM_COUNT = 16  # taken over at once, so that several survivors share a dead worker's load
@@ -62,12 +62,14 @@ class Worker:
         limits: Limits,
         info: Mapping[str, str],
         keys: Keys | None = None,
+        observer: Observer | None = None,
     ) -> None:
         if config.heartbeat_s > limits.lease_s / 2:
             raise ValueError("heartbeat_s must be at most half of lease_s, or leases run out between two beats")
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._url = redis_url
         self._handler = handler
+        self._observer = observer
         self._config = config
         self._limits = limits
         self._info = {"host": socket.gethostname(), "pid": str(os.getpid()), **info}
@@ -187,7 +189,7 @@ class Worker:
 
     def _run_batch(self, spec: str, batch: list[Running]) -> list[Entry]:
         """Runs and books a batch; answers what must be run again alone."""
-        started = time.monotonic()
+        started, waited_s = time.monotonic(), tuple(running.entry.waited_s() for running in batch)
         try:
             outcomes = self._outcomes(spec, batch)
         except Exception as error:
@@ -195,11 +197,24 @@ class Worker:
             if len(batch) > 1:
                 return [running.entry for running in batch]
             self._complete([Done(batch[0], None, _reason(error))], 0.0)
+            self._tell(lambda observer: observer.poisoned(batch[0].entry.items))
             return []
+        compute_s = time.monotonic() - started
+        done = [Done(running, outcome) for running, outcome in zip(batch, outcomes, strict=True)]
         items = sum(running.entry.items for running in batch)
-        rate = items / max(time.monotonic() - started, 1e-6)
-        self._complete([Done(running, outcome) for running, outcome in zip(batch, outcomes, strict=True)], rate)
+        booked = self._complete(done, items / max(compute_s, 1e-6))
+        ours = tuple(outcome for outcome, mine in zip(outcomes, booked, strict=True) if mine)
+        self._tell(lambda observer: observer.finished(Finished(spec, ours, items, waited_s, compute_s)))
         return []
+
+    def _tell(self, what: Callable[[Observer], None]) -> None:
+        """Watching must never cost anybody their answer."""
+        if self._observer is None:
+            return
+        try:
+            what(self._observer)
+        except Exception as error:
+            log.warning("observer_failed", worker=self.id, error=_reason(error))
 
     def _outcomes(self, spec: str, batch: list[Running]) -> Sequence[Outcome]:
         outcomes = self._handler(spec, [running.payload for running in batch])
@@ -216,16 +231,22 @@ class Worker:
         answers = list(zip(entries, verdicts, strict=True))
         batch = [Running(entry, answer[1], answer[2]) for entry, answer in answers if answer[0] == b"run"]
         again = [entry for entry, answer in answers if answer[0] == b"alone"]
+        if repeated := sum(running.attempt > 1 for running in batch):
+            self._tell(lambda observer: observer.redelivered(repeated))
+        if given_up := sum(entry.items for entry, answer in answers if answer[0] == b"failed"):
+            self._tell(lambda observer: observer.poisoned(given_up))
         return spec.decode(), batch, again
 
-    def _complete(self, done: list[Done], rate: float) -> None:
+    def _complete(self, done: list[Done], rate: float) -> Sequence[int]:
+        """Books what is still ours; answers 1 or 0 for each."""
         limits = self._limits
         words = [word for one in done for word in one.words()]
         head = (self.id, limits.result_ttl_s, limits.record_ttl_s, rate)
-        booked = self._persist(lambda: self._scripts.run("complete", *head, *words))
+        booked: Sequence[int] = self._persist(lambda: self._scripts.run("complete", *head, *words))
         for one, ours in zip(done, booked, strict=True):
             if not ours:
                 log.warning("result_discarded", worker=self.id, chunk=one.running.entry.chunk)
+        return booked
 
     def _persist(self, call: Callable[[], T]) -> T:
         """Calls until the server answers; when stopping, for at most one more lease: by then others take over."""

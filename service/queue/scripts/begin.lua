@@ -1,14 +1,14 @@
 -- Claims chunks just before they run, counts the attempt, and hands out their payloads.
 -- ARGV: worker, alone (0 or 1), max attempts, result ttl, record ttl (s), then chunk id and entry id of each.
 -- Answers {spec, {verdict, attempt, payload}, ...}; verdicts: run; alone (ask again for it by itself, nothing was
--- counted); gone (someone else's, canceled, or failed for good here).
+-- counted); gone (someone else's, or canceled); failed (given up here).
 local worker, alone, max_attempts, result_ttl, record_ttl = unpack(ARGV, 1, 5)
 max_attempts = tonumber(max_attempts)
 local answer, changed = {''}, {}
 
 local function fail(chunk, reason)
   changed[book(chunk, 0, reason, {}, result_ttl, record_ttl)] = true
-  return {'gone'}
+  return {'failed'}
 end
 
 local function begin(chunk, entry)

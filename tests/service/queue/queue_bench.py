@@ -13,7 +13,7 @@ from typing import Any
 
 from service.queue.jobs import Chunk, Limits, NewJob
 from service.queue.keys import GROUP, Keys
-from service.queue.worker import Outcome, Worker, WorkerConfig
+from service.queue.worker import Observer, Outcome, Worker, WorkerConfig
 
 PROCESS = Path(__file__).with_name("worker_process.py")
 LIMITS = Limits(lease_s=0.6, max_attempts=2)
@@ -45,10 +45,16 @@ class Bench:
 
     @contextmanager
     def worker(
-        self, handler: Recorder, limits: Limits = LIMITS, config: WorkerConfig = CONFIG, url: str | None = None
+        self,
+        handler: Recorder,
+        limits: Limits = LIMITS,
+        config: WorkerConfig = CONFIG,
+        url: str | None = None,
+        observer: Observer | None = None,
     ) -> Iterator[Worker]:
         """A worker in a thread; drained at the end."""
-        worker = Worker(url or self.url, handler, config, limits, {"device": "cpu", "engine": "test"}, self.keys)
+        info = {"device": "cpu", "engine": "test"}
+        worker = Worker(url or self.url, handler, config, limits, info, self.keys, observer)
         thread = threading.Thread(target=worker.run)
         thread.start()
         try:
