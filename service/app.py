@@ -11,14 +11,17 @@ from fastapi.openapi.utils import get_openapi
 
 from service.inference import Inference
 from service.logs import RequestLog
+from service.metrics.api import ApiMetrics, CountRequests
 from service.queue.connection import connect_async
 from service.queue.jobs import JobStore
+from service.queue.window import Windows
 from service.responses import PROBLEM, install_error_handlers
-from service.routes import console, health, jobs, models, solve
+from service.rjcp import RjcpWatch
+from service.routes import console, health, jobs, metrics, models, solve
 from service.schemas import CompareRequest, InvertRequest, ProblemDocument
 from service.settings import Settings, load_settings
 from service.state import Services
-from service.wiring import queue_limits, require_redis, running_commit, running_version
+from service.wiring import queue_limits, require_redis, running_commit, running_version, thresholds, window_bounds
 
 _DESCRIPTION = "Inversion as a service: from an observation to the unknowns behind it, and whether to believe them."
 
@@ -33,11 +36,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         store = JobStore(client, queue_limits(settings))
         # The API only looks at requests: the workers have the device to themselves.
         inference = Inference(settings.checkpoints, device="cpu")
+        limiter = CapacityLimiter(settings.decode_threads)
         app.state.services = Services(
             settings=settings,
             store=store,
             inference=inference,
-            limiter=CapacityLimiter(settings.decode_threads),
+            watch=RjcpWatch(inference, Windows(client, window_bounds(settings)), thresholds(settings), limiter),
+            limiter=limiter,
             commit=running_commit(settings),
             stopping=asyncio.Event(),
         )
@@ -52,9 +57,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         responses={"default": {"model": ProblemDocument, "description": "any error (RFC 9457)"}},
     )
-    for part in (solve, jobs, models, health, console):
+    for part in (solve, jobs, models, health, metrics, console):
         app.include_router(part.router)
     install_error_handlers(app)
+    app.state.metrics = ApiMetrics(running_version(), running_commit(settings))
+    app.add_middleware(CountRequests, metrics=app.state.metrics)
     app.add_middleware(RequestLog)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -121,6 +121,10 @@ class Inference:
         ready = self._load(model, self.manifest(model, version).version)
         return model_card(ready.loaded, ready.calibration, self.registry.versions(model))
 
+    def calibration(self, model: str, version: int | None = None) -> Calibration:
+        """What the checkpoint knows of in-range items; raises UnknownModel, ModelUnusable."""
+        return self._load(model, self.manifest(model, version).version).calibration
+
     def examples(self, model: str) -> dict[str, Any]:
         """A few held-out observations with their truths."""
         return examples_of(self._load(model, self.manifest(model).version).loaded)

@@ -100,6 +100,8 @@ class _Exchange:
 
     def log(self) -> None:
         duration_ms = round(1000 * (time.perf_counter() - self.started), 2)
-        quiet = self.scope["path"].startswith("/health")  # asked every few seconds, and the answer says it all
+        quiet = self.scope["path"].startswith(
+            ("/health", "/metrics")
+        )  # asked every few seconds, and the answer says it all
         write = log.debug if quiet else log.info
         write("request", method=self.scope["method"], path=self.scope["path"], status=self.status, ms=duration_ms)

@@ -11,10 +11,13 @@ from service.app import create_app
 from service.handler import SolveHandler
 from service.inference import Inference
 from service.logs import configure_logs
+from service.metrics.worker import WorkerMetrics
+from service.monitor import WorkerMonitor
 from service.process import on_stop_signals
+from service.queue.window import WindowWriter
 from service.queue.worker import Worker
 from service.settings import Settings, SettingsError
-from service.wiring import queue_limits, worker_config
+from service.wiring import queue_limits, running_version, window_bounds, worker_config
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections: who closes first must not be left to chance
@@ -63,10 +66,13 @@ def run_worker(settings: Settings) -> None:
     log.info("models loaded", device=inference.device, models=models)
     for name, reason in inference.refused().items():
         log.warning("checkpoint left out", model=name, reason=reason)
-    info = {"device": inference.device, "engine": inference.engine, "models": ",".join(models)}
+    metrics = WorkerMetrics({"device": inference.device, "engine": inference.engine, "version": running_version()})
+    address = metrics.serve(settings.metrics_host, settings.metrics_port)
+    monitor = WorkerMonitor(inference, metrics, WindowWriter(settings.redis_url, window_bounds(settings)))
+    info = {"metrics": address, "device": inference.device, "engine": inference.engine, "models": ",".join(models)}
     try:
         config, limits = worker_config(settings), queue_limits(settings)
-        worker = Worker(settings.redis_url, SolveHandler(inference), config, limits, info)
+        worker = Worker(settings.redis_url, SolveHandler(inference), config, limits, info, observer=monitor)
     except ValueError as error:
         raise SettingsError(f"worker settings: {error}") from None
     on_stop_signals(worker.stop)

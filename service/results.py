@@ -20,6 +20,15 @@ Parts = Mapping[str, bytes]
 # ------------------------------------------------------------------------------------------- worker's side: encode
 
 
+@dataclass(frozen=True)
+class Notes:
+    """What the worker's monitor is told of a chunk: the items of each method, and the seconds they took."""
+
+    items: list[list[dict[str, Any]]]
+    solve_s: float
+    diagnose_s: float
+
+
 def split_answers(answers: Sequence[Answer], sizes: Sequence[int], device: str, engine: str) -> list[Outcome]:
     """One outcome per chunk from the answers to several chunks solved as one batch; `sizes` are the chunks' rows."""
     stops = np.cumsum(sizes)
@@ -30,15 +39,13 @@ def split_answers(answers: Sequence[Answer], sizes: Sequence[int], device: str, 
 def _outcome(answers: Sequence[Answer], rows: slice, device: str, engine: str) -> Outcome:
     items = [answer.items[rows] for answer in answers]
     share = (rows.stop - rows.start) / len(answers[0].items)
-    meta = {
-        "device": device,
-        "engine": engine,
-        "solve_s": share * sum(answer.solve_s for answer in answers),
-        "diagnose_s": share * sum(answer.diagnose_s for answer in answers),
-    }
+    solve_s = share * sum(answer.solve_s for answer in answers)
+    diagnose_s = share * sum(answer.diagnose_s for answer in answers)
+    meta = {"device": device, "engine": engine, "solve_s": solve_s, "diagnose_s": diagnose_s}
     failed = sum(any(row.get("error") for row in column) for column in zip(*items, strict=True))
     x = encode_npy(np.stack([answer.x[rows] for answer in answers]))
-    return Outcome({X_PART: x, ITEMS: dump_json(items), META: dump_json(meta)}, failed)
+    parts = {X_PART: x, ITEMS: dump_json(items), META: dump_json(meta)}
+    return Outcome(parts, failed, Notes(items, solve_s, diagnose_s))
 
 
 # ---------------------------------------------------------------------------------------------- API's side: decode

@@ -14,6 +14,7 @@ PREFIX = "DECEPTRON_"
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class SettingsError(ServiceError):
@@ -71,6 +72,23 @@ class Settings(BaseSettings):
     heartbeat_s: Seconds = Field(default=2.0, description="Interval of a worker's sign of life.")
     reclaim_every_s: Seconds = Field(default=2.0, description="Interval of the search for abandoned chunks.")
     drain_s: Seconds = Field(default=5.0, description="How long a stopping process may finish what it holds.")
+
+    metrics_host: str = Field(default="127.0.0.1", description="Address a worker's /metrics listens on.")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="Port of a worker's /metrics; 0, or when it is taken: any free one."
+    )
+    rjcp_window_items: int = Field(
+        default=1000, ge=200, description="Answers per model that /health/rjcp judges: the last so many."
+    )
+    rjcp_window_s: Seconds = Field(default=21_600.0, description="Age beyond which an answer is judged no more.")
+    out_of_range_warning: Share = Field(default=0.05, description="Share of answers out of range that is a warning.")
+    out_of_range_critical: Share = Field(default=0.20, description="Share of answers out of range that is critical.")
+    drift_warning: Share = Field(
+        default=0.15, description="Kolmogorov-Smirnov distance from the calibration set that is a warning."
+    )
+    drift_significance: Share = Field(
+        default=1e-4, description="A figure counts only where chance makes it rarer than this."
+    )
 
     def state_dir(self) -> Path:
         """The data directory, with its default resolved."""

@@ -1,6 +1,7 @@
 """What the routes share: one value in `app.state`, built when the app starts."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -12,7 +13,8 @@ from starlette.requests import Request
 
 from service.inference import Inference
 from service.queue.jobs import JobStore
-from service.queue.records import JobStatus
+from service.queue.records import JobStatus, WorkerInfo
+from service.rjcp import RjcpWatch
 from service.settings import Settings
 
 P = ParamSpec("P")
@@ -26,6 +28,7 @@ class Services:
     settings: Settings
     store: JobStore
     inference: Inference
+    watch: RjcpWatch
     limiter: CapacityLimiter
     commit: str
     stopping: asyncio.Event  # set when the process is asked to stop: whoever waits should answer now
@@ -33,6 +36,11 @@ class Services:
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one of the few decode threads (few, so that large bodies cannot fill the memory together)."""
         return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self.limiter)
+
+    async def live_workers(self) -> list[WorkerInfo]:
+        """The workers heard of lately. Raises QueueUnavailable."""
+        oldest = time.time() - max(self.settings.lease_s, 3 * self.settings.heartbeat_s)
+        return [worker for worker in await self.store.workers() if worker.last_seen >= oldest]
 
     async def wait(self, job_id: str, timeout_s: float) -> JobStatus:
         """The job once finished, or as it is after `timeout_s` or when the service stops. Raises JobNotFound."""

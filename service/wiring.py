@@ -4,8 +4,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from service.queue.records import Limits
+from service.queue.window import Bounds
 from service.queue.worker import WorkerConfig
 from service.settings import Settings, SettingsError
+from trust.drift import Thresholds
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -35,6 +37,19 @@ def worker_config(settings: Settings) -> WorkerConfig:
         window_ms=settings.window_ms,
         heartbeat_s=settings.heartbeat_s,
         reclaim_every_s=settings.reclaim_every_s,
+    )
+
+
+def window_bounds(settings: Settings) -> Bounds:
+    return Bounds(settings.rjcp_window_items, settings.rjcp_window_s)
+
+
+def thresholds(settings: Settings) -> Thresholds:
+    return Thresholds(
+        out_of_range_warning=settings.out_of_range_warning,
+        out_of_range_critical=settings.out_of_range_critical,
+        drift_warning=settings.drift_warning,
+        significance=settings.drift_significance,
     )
 
 

@@ -1,6 +1,5 @@
 """Health: is the process alive, is the service ready, and one line for a status panel."""
 
-import time
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -42,9 +41,20 @@ async def health(services: Shared) -> Response:
         "commit": services.commit,
         "database": "ok" if checks["queue"]["ok"] else "unreachable",
         "device": workers[0].device if workers else None,
-        "rjcp": dict.fromkeys(names, "no_data"),
+        "rjcp": await _states(services) if checks["queue"]["ok"] else dict.fromkeys(names, "no_data"),
     }
     return JSON(document, 200 if ok else 503)
+
+
+@router.get("/rjcp", response_class=JSON)
+async def rjcp(services: Shared) -> Response:
+    """Per model: how its last answers compare with its calibration set, and whether that is still ok."""
+    reports = await services.watch.reports()
+    return JSON({"models": {name: report.document() for name, report in reports.items()}})
+
+
+async def _states(services: Services) -> dict[str, str]:
+    return {name: report.standing.state for name, report in (await services.watch.reports()).items()}
 
 
 async def _checks(services: Services) -> tuple[dict[str, dict[str, Any]], list[WorkerInfo]]:
@@ -53,7 +63,7 @@ async def _checks(services: Services) -> tuple[dict[str, dict[str, Any]], list[W
     queue = _check(True, "reachable")
     try:
         await services.store.ping()
-        workers = await _live_workers(services)
+        workers = await services.live_workers()
     except ServiceError as error:
         queue = _check(False, error.detail)
     names = [manifest.name for manifest in await services.in_thread(services.inference.manifests)]
@@ -67,11 +77,6 @@ async def _checks(services: Services) -> tuple[dict[str, dict[str, Any]], list[W
         "device": _check(as_asked, f"asked {asked}, workers on {', '.join(devices) or 'none'}"),
     }
     return checks, workers
-
-
-async def _live_workers(services: Services) -> list[WorkerInfo]:
-    oldest = time.time() - max(services.settings.lease_s, 3 * services.settings.heartbeat_s)
-    return [worker for worker in await services.store.workers() if worker.last_seen >= oldest]
 
 
 def _check(ok: bool, detail: str) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def test_health(http: httpx.Client) -> None:
     assert line["status"] == line["database"] == "ok"
     assert line["device"] == "cpu"
     assert re.fullmatch(r"[0-9a-f]{40}|unknown", line["commit"])
-    assert line["rjcp"]["oscillator"] == "no_data"
+    # Other tests post what is far out of range to the same service: being ready must not depend on it.
+    assert line["rjcp"]["oscillator"] in {"no_data", "ok", "warning", "critical"}
 
 
 def test_openapi_describes_bodies_and_problems(http: httpx.Client) -> None:

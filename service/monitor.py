@@ -1,0 +1,57 @@
+"""What a worker tells operators of its work: metrics of its own, and the windows that all workers share."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from service.inference import Inference, SolveSpec
+from service.metrics.worker import WorkerMetrics
+from service.queue.window import Sample, WindowWriter
+from service.queue.worker import Finished
+from service.results import Notes
+from service.rjcp import calibration_rjcp, counts_for_window, window_name
+
+
+class WorkerMonitor:
+    """The queue worker's observer: called after a batch is booked; what it raises costs nobody an answer."""
+
+    def __init__(self, inference: Inference, metrics: WorkerMetrics, windows: WindowWriter) -> None:
+        self._inference, self._metrics, self._windows = inference, metrics, windows
+        for manifest in inference.manifests():
+            self._expect(manifest.name, manifest.version)
+
+    def finished(self, batch: Finished) -> None:
+        """Counts the batch; answers made as the calibration set was go into their model's window."""
+        spec = SolveSpec.from_json(batch.spec)
+        notes = [outcome.notes for outcome in batch.outcomes if isinstance(outcome.notes, Notes)]
+        self._expect(spec.model, spec.version)
+        self._times(spec.model, batch, notes)
+        manifest = self._inference.manifest(spec.model, spec.version)
+        for k, method in enumerate(spec.methods):
+            items = [item for note in notes for item in note.items[k]]
+            samples = list(_samples(items))
+            self._metrics.answered(spec.model, str(spec.version), samples, len(items) - len(samples))
+            if counts_for_window(spec, method, manifest):
+                self._windows.push({window_name(spec.model, spec.version): samples})
+
+    def redelivered(self, chunks: int) -> None:
+        self._metrics.redeliveries.inc(chunks)
+
+    def poisoned(self, items: int) -> None:
+        self._metrics.poisoned.inc(items)
+
+    def _times(self, model: str, batch: Finished, notes: list[Notes]) -> None:
+        for waited_s in batch.waited_s:
+            self._metrics.queued.observe(waited_s)
+        self._metrics.batch.observe(batch.items)
+        self._metrics.compute.labels(model, "solve").observe(sum(note.solve_s for note in notes))
+        self._metrics.compute.labels(model, "diagnose").observe(sum(note.diagnose_s for note in notes))
+
+    def _expect(self, model: str, version: int) -> None:
+        self._metrics.expect(model, str(version), calibration_rjcp(self._inference, model, version))
+
+
+def _samples(items: Iterable[dict[str, Any]]) -> Iterable[Sample]:
+    for item in items:
+        found = item.get("diagnostics")
+        if found is not None:
+            yield Sample(found["rjcp"], found["residual_to_noise"], found["p_value"], found["verdict"])
