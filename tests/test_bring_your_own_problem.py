@@ -151,6 +151,7 @@ def test_is_inverted_in_process(checkpoints: Path) -> None:
     assert card["problem"] == "decay"
 
 
+@pytest.mark.slow
 def test_is_served(checkpoints: Path, package: Path, tmp_path: Path) -> None:
     truth, y = measured()
     path = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH", "")]))
