@@ -63,6 +63,7 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     data: dict[str, int]
     metrics: dict[str, float]
+    metrics_of_seeds: dict[str, dict[str, float]] = Field(default_factory=dict)
     files: dict[str, FileRecord] = Field(default_factory=dict)
 
 

@@ -41,6 +41,7 @@ def model_card(loaded: LoadedModel, calibration: Calibration, versions: list[int
             "versions": manifest.versions,
         },
         "metrics": manifest.metrics,
+        "metrics_of_seeds": manifest.metrics_of_seeds,
         "calibration": {
             "items": len(calibration.scores),
             "quantiles": calibration.quantiles(),

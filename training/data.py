@@ -9,6 +9,8 @@ from torch import Generator, Tensor
 from physics.problem import Problem
 from training.recipes import Recipe
 
+JITTER = 1e-10  # of the mean variance of y: far below any noise, and enough to invert the moments of a few items
+
 
 class Split(IntEnum):
     """Streams of randomness; a split's items never depend on another split's size."""
@@ -26,7 +28,7 @@ class Items:
 
 
 def draw(problem: Problem, split: Split, count: int, seed: int) -> Items:
-    """Draws a split; the same (problem, split, seed) begins with the same items."""
+    """Draws a split; the same (problem, split, count, seed) gives the same items."""
     generator = Generator().manual_seed(seed * len(Split) + int(split))
     x, clean = problem.simulate(count, generator)
     return Items(x, clean, problem.observe(clean, generator))
@@ -57,6 +59,7 @@ class LinearEstimator:
         mean_x, mean_y = items.x.mean(0), items.y.mean(0)
         dx, dy = items.x - mean_x, items.y - mean_y
         C_yy = dy.T @ dy / len(dy)
+        C_yy.diagonal().add_(JITTER * C_yy.diagonal().mean())
         matrix = torch.linalg.solve(C_yy, dy.T @ dx / len(dy)).T
         return cls(matrix, mean_x - matrix @ mean_y, mean_x)
 

@@ -1,4 +1,4 @@
-"""The training loss: seven terms of arXiv 2511.21076, and one that trains g where the solver will use it.
+"""The training loss: seven terms of arXiv 2511.21076, and two that train g where the solver will use it.
 
 In normalised x and y; y~ = y + noise; reconstruction takes the noisy y~ where the recipe is noise-aware:
 
@@ -6,12 +6,15 @@ In normalised x and y; y~ = y + noise; reconstruction takes the noisy y~ where t
     cycle           ||f(g(y~)) - y~||^2                   spectral        ||W^T W - I||_F^2
     tie             ||b + c||^2, or ||b||^2 + ||c||^2     composition     ||V W - I||_F^2
     jcp             E ||J_g(f(x)) J_f(x) xi - xi||^2      contraction     log(1 + q) + 2.5 min(q, 4)
+    unroll          mean over k of log(1 + q_k)
 
 Contraction takes x near the truth, makes one anchored D-IPG step towards the noisy observation and penalises
 
     q = ||f(x+) - y||^2 / (||f(x) - y||^2 + noise^2 / 4),   y noiseless:
 
-without it the anchored form stalls on nonlinear problems, whatever the weight of JCP.
+without it the anchored form stalls on nonlinear problems, whatever the weight of JCP. Unroll goes the solver's own way,
+x_0 = P(g(y~)), x_k+1 = P(x_k + g(y~) - g(f(x_k))), with q_k = ||f(x_k) - y||^2 / (noise^2 / 4) along it: where many
+unknowns lie on the edge of C, what the projection P does to a step decides whether the next one helps.
 """
 
 import math
@@ -125,6 +128,17 @@ class Losses:
         before = (fx - batch.clean).square().mean(1) + self.problem.noise_std**2 / 4.0
         q = after / before
         return (torch.log1p(q) + 2.5 * q.clamp(max=4.0)).mean()
+
+    def _unroll(self, batch: Batch, generator: Generator) -> Tensor:
+        project, g = self.problem.constraint.project, self.deceptron.g
+        anchor = g(batch.y)
+        x, terms = project(anchor), []
+        for k in range(self.recipe.unroll_steps):
+            fx = self.deceptron.f(x)
+            terms.append(torch.log1p((fx - batch.clean).square().mean(1) / (self.problem.noise_std**2 / 4.0)).mean())
+            if k + 1 < self.recipe.unroll_steps:
+                x = project(x + anchor - g(fx))
+        return torch.stack(terms).mean()
 
     def _misfit(self, x: Tensor, clean: Tensor) -> Tensor:
         return (self.deceptron.f(x) - clean).square().mean(1)

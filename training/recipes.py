@@ -9,10 +9,12 @@ from typing import Literal
 from models.deceptron import DeceptronConfig
 from physics.problem import Problem
 
+LEAST_CALIBRATION = 100  # items that the ranks behind a p-value of 1 % need
+
 
 @dataclass(frozen=True)
 class Weights:
-    """The seven terms of arXiv 2511.21076, and the solver-aware one (training/losses.py has the formulas)."""
+    """The seven terms of arXiv 2511.21076, and the solver-aware two (training/losses.py has the formulas)."""
 
     task: float = 0.0
     reconstruction: float = 0.0
@@ -22,6 +24,7 @@ class Weights:
     composition: float = 0.0
     jcp: float = 0.0
     contraction: float = 0.0
+    unroll: float = 0.0
 
     def active(self) -> dict[str, float]:
         """The terms that are switched on."""
@@ -51,8 +54,12 @@ class Recipe:
     Attributes:
         start: ``pseudoinverse`` is the paper's (W ridge fit of y on x, V its damped pseudoinverse); ``regression`` fits
             g's linear part to x on noisy y, the linear-MMSE estimator; ``random`` leaves the layers as initialised.
+        start_noise: noise that the regression is fitted under, in units of the problem's. More of it makes a gentler
+            inverse, whose steps the constraint bends less.
+        unroll_steps: D-IPG iterations that the term ``unroll`` goes through.
         reach, periodic: of a convolutional Deceptron (models/deceptron.py).
         noise_aware: g learns from noisy observations rather than from f(x) itself.
+        smoke_batches, smoke_items: most batches of a stage, and most training items, of the smoke budget.
         probes: directions of JCP; ``covariance`` draws them from the training covariance of x (directions that occur).
     """
 
@@ -68,6 +75,8 @@ class Recipe:
     start: Literal["pseudoinverse", "regression", "random"]
     reach: int = 0
     periodic: bool = False
+    start_noise: float = 1.0
+    unroll_steps: int = 3
     normalise_x: bool = True
     noise_aware: bool = True
     probes: Literal["gaussian", "rademacher", "covariance"] = "covariance"
@@ -79,6 +88,8 @@ class Recipe:
     batch_size: int = 512
     gradient_clip: float = 1.0
     data_seed: int = 2511_21076
+    smoke_batches: int = 60
+    smoke_items: int = 5_000
 
     def config(self, problem: Problem) -> DeceptronConfig:
         """The Deceptron this recipe trains for a problem."""
@@ -96,9 +107,16 @@ class Recipe:
         )
 
     def smoke(self) -> "Recipe":
-        """The same path in seconds: every stage cut to at most 60 batches, data to a few thousand items."""
-        stages = tuple(replace(stage, batches=min(stage.batches, 60)) for stage in self.stages)
-        return replace(self, stages=stages, train_items=min(self.train_items, 5_000), calibration_items=500)
+        """The same path in seconds: fewer batches in every stage, fewer items in every split."""
+        few = self.smoke_items // 10
+        return replace(
+            self,
+            stages=tuple(replace(stage, batches=min(stage.batches, self.smoke_batches)) for stage in self.stages),
+            train_items=min(self.train_items, self.smoke_items),
+            validation_items=min(self.validation_items, few),
+            test_items=min(self.test_items, few),
+            calibration_items=max(few, LEAST_CALIBRATION),
+        )
 
 
 def _paper(problem: str, unknowns: int) -> Recipe:

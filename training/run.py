@@ -48,7 +48,7 @@ def train(
     resume: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Trains once per seed and keeps the first seed's checkpoint; the others give the metrics their spread.
+    """Trains once per seed and keeps the first seed's checkpoint; its manifest holds the metrics of all.
 
     Returns:
         The checkpoint's directory, ``out/NAME/VERSION``.
@@ -58,9 +58,9 @@ def train(
     chosen = find_recipe(recipe, budget) if isinstance(recipe, str) else recipe
     problem = load_problem(chosen.problem)
     training = split_of(problem, chosen, Split.TRAIN)
-    directory = out
+    directory, spread = out, dict[str, dict[str, float]]()
     for seed in reversed(seeds):  # the first seed is trained last, so its checkpoint is the one that stays
-        directory = _train_one(problem, chosen, training, out, seed, budget, resume, quiet)
+        directory = _train_one(problem, chosen, training, out, seed, budget, resume, quiet, spread)
     return directory
 
 
@@ -90,7 +90,9 @@ def _train_one(
     budget: str,
     resume: bool,
     quiet: bool,
+    spread: dict[str, dict[str, float]],
 ) -> Path:
+    """Trains, judges and saves; adds its metrics to ``spread``, the manifest's ``metrics_of_seeds``."""
     resume_file = out / recipe.name / f".resume-{budget}-{seed}.safetensors"
     deceptron = fit(problem, recipe, training, seed, resume_file, resume, quiet)
     validation, test, held_out = (
@@ -99,11 +101,12 @@ def _train_one(
     refinements = choose_refinements(problem, deceptron, recipe.preset, validation)
     rules = rules_for(recipe.preset, problem.m, refinements)
     metrics = evaluate(problem, deceptron, recipe.preset, rules, training, validation, test)
+    spread[str(seed)] = metrics
     moments, ranked = (training.x, training.y), (held_out.x, held_out.y)
     calibration = calibrate(problem, deceptron, recipe.preset, rules, moments, ranked)
     directory = save(
         out,
-        _manifest(recipe, deceptron, seed, budget, refinements, metrics),
+        _manifest(recipe, deceptron, seed, budget, refinements, spread),
         deceptron,
         {"calibration": calibration.tensors(), "examples": examples(problem, test)},
     )
@@ -124,7 +127,7 @@ def examples(problem: Problem, test: Items) -> dict[str, Tensor]:
 
 
 def _manifest(
-    recipe: Recipe, deceptron: Deceptron, seed: int, budget: str, refinements: int, metrics: dict[str, float]
+    recipe: Recipe, deceptron: Deceptron, seed: int, budget: str, refinements: int, spread: dict[str, dict[str, float]]
 ) -> Manifest:
     return Manifest(
         format_version=1,
@@ -147,7 +150,8 @@ def _manifest(
             "calibration": recipe.calibration_items,
             "seed": recipe.data_seed,
         },
-        metrics=metrics,
+        metrics=spread[str(seed)],
+        metrics_of_seeds=spread,
     )
 
 

@@ -26,7 +26,8 @@ def prepare(deceptron: Deceptron, problem: Problem, recipe: Recipe, items: Items
     if recipe.start == "random" or isinstance(deceptron.pair, DeceptronStack):
         return
     z = (items.x - deceptron.x_shift.double()) / deceptron.x_scale.double()
-    w = (items.y - deceptron.y_shift.double()) / deceptron.y_scale.double()
+    y = items.clean + recipe.start_noise * (items.y - items.clean)
+    w = (y - deceptron.y_shift.double()) / deceptron.y_scale.double()
     with torch.no_grad():
         if isinstance(deceptron.pair, ConvolutionalDeceptron):
             _start_on_grid(deceptron.pair, z, w)

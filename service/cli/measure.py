@@ -31,8 +31,11 @@ def train(recipe: str, out: Path, seeds: tuple[int, ...], budget: str, resume: b
     """Train RECIPE and write its checkpoint."""
     from training.run import UnknownRecipe
     from training.run import train as run
+    from training.trainer import CannotResume
 
     try:
         click.echo(f"checkpoint: {run(recipe, out, seeds, budget, resume)}")
     except UnknownRecipe as error:
         raise click.UsageError(str(error)) from None
+    except CannotResume as error:
+        raise click.ClickException(str(error)) from None

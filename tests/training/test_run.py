@@ -81,6 +81,9 @@ def test_several_seeds_keep_the_firsts_checkpoint(tmp_path: Path) -> None:
     several, alone = run(tmp_path / "a", recipe(), 4, 2, 9).manifest, run(tmp_path / "b", recipe(), 4).manifest
     assert several.seed == 4
     assert several.files == alone.files
+    assert set(several.metrics_of_seeds) == {"4", "2", "9"}
+    assert several.metrics_of_seeds["4"] == several.metrics == alone.metrics
+    assert several.metrics_of_seeds["2"] != several.metrics
 
 
 def test_training_makes_it_better(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from training import trainer
 from training.losses import Losses
 from training.recipes import Recipe, Stage, Weights
 from training.run import fit
-from training.trainer import Trainer
+from training.trainer import CannotResume, Trainer
 
 BATCHES = sum(stage.batches for stage in recipe().stages)
 
@@ -83,7 +83,7 @@ def test_a_resume_file_is_used_only_when_asked(tmp_path: Path) -> None:
     trained(tmp_path, recipe())
 
 
-def test_a_resume_file_of_another_seed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resume_file_of_another_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut(count: int, *_: object) -> None:
         if count == 3:
             raise Cut
@@ -93,7 +93,11 @@ def test_a_resume_file_of_another_seed_is_refused(tmp_path: Path, monkeypatch: p
         watch(patch, cut)
         with pytest.raises(Cut):
             trained(tmp_path, recipe(), seed=1)
-    with pytest.raises(ValueError, match=r"resume\.safetensors belongs to a run with seed 1, not 0; remove it first"):
+    for other in (recipe(), replace(recipe(), gradient_clip=0.123)):
+        with pytest.raises(CannotResume, match=r"resume\.safetensors: from another seed, or .* remove it"):
+            trained(tmp_path, other, seed=0 if other == recipe() else 1, resume=True)
+    (tmp_path / "resume.safetensors").write_bytes(b"half a f")
+    with pytest.raises(CannotResume, match=r"resume\.safetensors: damaged .* remove it"):
         trained(tmp_path, recipe(), resume=True)
 
 
