@@ -1,4 +1,4 @@
-"""Each of the eight terms against its formula, written out once more with explicit Jacobians."""
+"""Each of the nine terms against its formula, written out once more with explicit Jacobians."""
 
 import math
 from dataclasses import replace
@@ -143,6 +143,18 @@ def test_contraction() -> None:
     torch.testing.assert_close(term(losses, "contraction"), expected)
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_unroll(steps: int) -> None:
+    """The solver's own first iterations, full steps, each judged by what noise-free data would still see."""
+    losses, b = losses_of(unroll_steps=steps), batch()
+    model = losses.deceptron
+    path = [PROBLEM.constraint.project(model.g(b.y))]
+    for _ in range(steps - 1):
+        path.append(PROBLEM.constraint.project(path[-1] + model.g(b.y) - model.g(model.f(path[-1]))))
+    q = torch.stack([4 * (model.f(x) - b.clean).square().mean(1) / PROBLEM.noise_std**2 for x in path])
+    torch.testing.assert_close(term(losses, "unroll"), torch.log(1 + q).mean())
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("task", "spectral")])
 def test_what_should_train_g_does(name: str) -> None:
     losses = losses_of(architecture="layer", hidden=(), activation="identity")
@@ -151,16 +163,17 @@ def test_what_should_train_g_does(name: str) -> None:
     assert any(gradient is not None and (gradient != 0).any() for gradient in gradients)
 
 
-def test_contraction_trains_g_towards_smaller_steps_ratio() -> None:
-    """Where f is the physics: all of its gradient goes to g, and following it makes the next step better."""
+@pytest.mark.parametrize("name", ["contraction", "unroll"])
+def test_following_the_solver_makes_its_next_step_better(name: str) -> None:
+    """Where f is the physics: all of the gradient goes to g, and following it lowers the term."""
     losses = losses_of(forward="physics")
     optimiser = torch.optim.Adam(losses.deceptron.parameters(), lr=3e-3)
-    before = term(losses, "contraction", 100)
+    before = term(losses, name, 100)
     for _ in range(40):
         optimiser.zero_grad()
-        term(losses, "contraction", 100).backward()
+        term(losses, name, 100).backward()
         optimiser.step()
-    assert term(losses, "contraction", 100) < 0.7 * before
+    assert term(losses, name, 100) < 0.7 * before
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -176,5 +189,5 @@ def test_only_what_is_asked_for_is_computed(name: str, monkeypatch: pytest.Monke
 
 def test_weights_of_zero_are_off() -> None:
     assert Weights().active() == {}
-    assert replace(ALL, jcp=0.0).active().keys() == set(NAMES) - {"jcp", "contraction"}
+    assert replace(ALL, jcp=0.0).active().keys() == set(NAMES) - {"jcp", "contraction", "unroll"}
     assert DeceptronConfig(3, 4) == recipe(hidden=(), activation="silu").config(PROBLEM)
