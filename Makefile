@@ -28,6 +28,7 @@ lint: setup ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy docker/grafana/boards.py
 
 format: setup ## put the code into style
 	$(BIN)/ruff format .
