@@ -44,6 +44,8 @@ class ResidualBlock(nn.Module):
 class GridMap(nn.Module):
     """u -> L u + c + B(u) on flat fields (B, n); B starts at zero, so the map starts linear.
 
+    B ends in a convolution as wide as L: what is bent at each point must still be carried to where it came from.
+
     Args:
         grid: shape of the field, n its product.
         channels: of each residual block; all the same.
@@ -59,7 +61,7 @@ class GridMap(nn.Module):
         axes, n, width = len(grid), prod(grid), channels[0]
         self.linear = convolution(axes, 1, 1, reach, periodic) if reach else nn.Linear(n, n)
         blocks = [ResidualBlock(axes, each, activation, periodic) for each in channels]
-        last = convolution(axes, width, 1, 1, periodic)
+        last = convolution(axes, width, 1, max(1, reach), periodic)
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
         self.branch = nn.Sequential(convolution(axes, 1, width, 1, periodic), *blocks, Activation(activation), last)

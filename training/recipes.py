@@ -182,6 +182,64 @@ OSCILLATOR = Recipe(
     train_items=500_000,
 )
 
+HEAT1D_NONLINEAR = replace(
+    OSCILLATOR,
+    name="heat1d_nonlinear",
+    problem="heat1d_nonlinear",
+    stages=(Stage("solver", 6000, Weights(reconstruction=1.0, contraction=0.02), ("g",), 2e-3, "cosine"),),
+    train_items=200_000,
+)
+
+HEAT3D = Recipe(
+    name="heat3d",
+    version=1,
+    problem="heat3d",
+    preset="product",
+    forward="physics",
+    architecture="convolutional",
+    hidden=(4,),
+    activation="silu",
+    # The linear start is nearly all there is to know: a high rate would only shake it.
+    stages=(Stage("solver", 3000, Weights(reconstruction=1.0, contraction=2e-3), ("g",), 3e-4, "cosine"),),
+    start="regression",
+    train_items=40_000,
+    batch_size=128,
+    smoke_batches=10,
+    smoke_items=1_000,
+)
+
+ALLEN_CAHN2D = Recipe(
+    name="allen_cahn2d",
+    version=1,
+    problem="allen_cahn2d",
+    preset="product",
+    forward="physics",
+    architecture="convolutional",
+    hidden=(8, 8),
+    activation="silu",
+    stages=(Stage("solver", 4000, Weights(reconstruction=1.0, unroll=1.0), ("g",), 1e-3, "cosine"),),
+    start="regression",
+    start_noise=15.0,
+    reach=6,
+    periodic=True,
+    train_items=16_000,
+    test_items=200,
+    validation_items=200,
+    calibration_items=1_000,
+    batch_size=16,
+    smoke_batches=4,
+    smoke_items=160,
+)
+
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (HEAT1D, OSCILLATOR, _paper("heat1d", 64), _paper("oscillator", 5))
+    recipe.name: recipe
+    for recipe in (
+        HEAT1D,
+        OSCILLATOR,
+        HEAT1D_NONLINEAR,
+        HEAT3D,
+        ALLEN_CAHN2D,
+        _paper("heat1d", 64),
+        _paper("oscillator", 5),
+    )
 }

@@ -11,7 +11,7 @@ from models.deceptron import Deceptron, DeceptronConfig
 from physics.constraints import Box
 from physics.problem import load_problem
 from solvers.dipg import DIPG
-from solvers.gauss_newton import ConjugateGradient, Dense, GaussNewton, LevenbergMarquardt
+from solvers.gauss_newton import DENSE_UP_TO, ConjugateGradient, Dense, GaussNewton, LevenbergMarquardt
 from solvers.gradient import BarzilaiBorwein, FixedStepGradient
 from solvers.lbfgs import LBFGS
 from solvers.line_search import Armijo
@@ -113,7 +113,7 @@ def test_what_each_name_stands_for(preset: Preset) -> None:
 
 def test_many_unknowns_go_matrix_free() -> None:
     for name in ("gn", "lm", "auto"):
-        for n, kind in ((512, Dense), (513, ConjugateGradient)):
+        for n, kind in ((DENSE_UP_TO, Dense), (DENSE_UP_TO + 1, ConjugateGradient)):
             assert isinstance(plan_for(name, "product", n)[-1].method.linear_solver, kind)  # type: ignore[attr-defined]
 
 

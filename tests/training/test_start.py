@@ -1,11 +1,16 @@
 """Where training begins, and the data it begins from."""
 
+from dataclasses import replace
+from math import prod
+from typing import Literal
+
 import pytest
 import torch
 
 from models.deceptron import Deceptron
+from physics.problem import Quantity
 from tests.training.tiny import PROBLEM, SCALE, items, recipe
-from training.data import LinearEstimator, Split, draw, split_of
+from training.data import Items, LinearEstimator, Split, draw, split_of
 from training.start import RIDGE, prepare
 
 
@@ -24,6 +29,53 @@ def test_regression_starts_g_at_the_linear_mmse_estimator(forward: str) -> None:
     torch.testing.assert_close(found, LinearEstimator.fit(drawn)(drawn.y))
     ones = torch.cat([drawn.y, torch.ones(100, 1)], 1).double()
     torch.testing.assert_close(found, ones @ torch.linalg.lstsq(ones, drawn.x).solution)
+
+
+@pytest.mark.parametrize("factor", [0.0, 5.0])
+def test_a_start_under_more_noise_is_the_regression_on_noisier_data(factor: float) -> None:
+    drawn = items()
+    noisier = drawn.clean + factor * (drawn.y - drawn.clean)
+    found = started(start_noise=factor).g(drawn.y)
+    torch.testing.assert_close(found, LinearEstimator.fit(Items(drawn.x, drawn.clean, noisier))(drawn.y))
+
+
+GRID = (5, 6)
+
+
+def smooth_fields(count: int) -> Items:
+    """Fields on a periodic grid, and their averages over neighbours along the first axis."""
+    x = torch.randn(count, *GRID, dtype=torch.float64)
+    y = x + 0.2 * (x.roll(1, 1) + x.roll(-1, 1)) + 3.0
+    return Items(x.flatten(1), y.flatten(1), y.flatten(1))
+
+
+def on_grid(reach: int, forward: Literal["physics", "surrogate"], drawn: Items) -> Deceptron:
+    n = prod(GRID)
+    fields = Quantity("field", n, grid=GRID)
+    problem = replace(PROBLEM, unknown=fields, observation=fields, scale=(1.0,) * n, start=(0.0,) * n)
+    chosen = recipe(architecture="convolutional", hidden=(3,), reach=reach, periodic=True, forward=forward)
+    model = Deceptron(chosen.config(problem), PROBLEM.forward).double()
+    prepare(model, problem, chosen, drawn)
+    return model.requires_grad_(False)
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2])
+def test_on_a_grid_either_side_starts_at_its_regression(reach: int) -> None:
+    """The forward map reaches one point: any kernel that wide finds it exactly, and so does a matrix."""
+    drawn, fresh = smooth_fields(400), smooth_fields(20)
+    model = on_grid(reach, "surrogate", drawn)
+    torch.testing.assert_close(model.f(fresh.x), fresh.y, rtol=0, atol=1e-6)
+    error = (model.g(fresh.y) - fresh.x).square().mean().sqrt()
+    assert error < {0: 1e-6, 1: 0.08, 2: 0.02}[reach], "the inverse reaches further, with falling weights"
+    torch.testing.assert_close(on_grid(reach, "physics", drawn).g(fresh.y), model.g(fresh.y))
+
+
+def test_a_grid_is_normalised_as_one() -> None:
+    drawn = smooth_fields(400)
+    model = on_grid(1, "physics", drawn)
+    torch.testing.assert_close(model.y_shift, drawn.y.mean().expand(30))
+    torch.testing.assert_close(model.y_scale, drawn.y.std().expand(30))
+    torch.testing.assert_close(model.x_shift, drawn.x.mean().expand(30))
 
 
 @pytest.mark.parametrize("normalise_x", [True, False])
