@@ -47,7 +47,8 @@ class WorkerMonitor:
         self._metrics.compute.labels(model, "diagnose").observe(sum(note.diagnose_s for note in notes))
 
     def _expect(self, model: str, version: int) -> None:
-        self._metrics.expect(model, str(version), calibration_rjcp(self._inference, model, version))
+        if not self._metrics.knows(model, str(version)):
+            self._metrics.expect(model, str(version), calibration_rjcp(self._inference, model, version))
 
 
 def _samples(items: Iterable[dict[str, Any]]) -> Iterable[Sample]:

@@ -1,6 +1,8 @@
 """A worker's own /metrics: what it solved, how strange that was, and how long it took."""
 
+import errno
 import socket
+from collections import Counter as Counting
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +19,7 @@ from prometheus_client import (
 
 from service.metrics.histogram import QuantileHistogram, Values, quantile_edges
 from service.queue.window import Sample
+from service.settings import SettingsError
 
 VERDICTS = ("in_range", "suspect", "out_of_range", "error")
 WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104
@@ -59,19 +62,25 @@ class WorkerMetrics:
         self.poisoned = Counter("deceptron_poisoned_items", "Items given up with their chunk.", registry=registry)
 
     def serve(self, host: str, port: int) -> str:
-        """Answer GET /metrics from a thread; the address to scrape. A taken port is left for any free one."""
+        """Answer GET /metrics from a thread; the address to scrape. A taken port is left for any free one.
+
+        Raises SettingsError: this machine does not have that address.
+        """
         try:
             server, _ = start_http_server(port, host, self.registry)
         except OSError as error:
-            log.warning("metrics port is taken; using another", host=host, port=port, error=str(error))
+            if error.errno != errno.EADDRINUSE:
+                raise SettingsError(f"DECEPTRON_METRICS_HOST: cannot listen on {host}: {error.strerror}") from None
+            log.warning("metrics port is taken; using another", host=host, port=port)
             server, _ = start_http_server(0, host, self.registry)
         name = socket.gethostname() if host in WILDCARDS else host
         return f"[{name}]:{server.server_port}" if ":" in name else f"{name}:{server.server_port}"
 
+    def knows(self, model: str, version: str) -> bool:
+        return self.rjcp.knows(model, version)
+
     def expect(self, model: str, version: str, calibration: Values) -> None:
         """Begins a model's series at zero: a rate needs a first value. ``calibration``: its calibration RJCP (N,)."""
-        if self.rjcp.knows(model, version):
-            return
         self.rjcp.add(model, version, quantile_edges(calibration))
         self.residual.labels(model)
         for verdict in VERDICTS:
@@ -85,5 +94,6 @@ class WorkerMetrics:
         residual = self.residual.labels(model)
         for sample in samples:
             residual.observe(sample.residual_to_noise)
-            self.items.labels(model, sample.verdict).inc()
+        for verdict, count in Counting([sample.verdict for sample in samples]).items():
+            self.items.labels(model, verdict).inc(count)
         self.items.labels(model, "error").inc(errors)
