@@ -1,4 +1,7 @@
-"""Logs: one JSON object a line on stderr, uvicorn's included; every line of a request carries its request id."""
+"""Logs on stderr, uvicorn's included: one JSON object a line, or plain words where a person watches a terminal.
+
+Every line of a request carries its request id.
+"""
 
 import logging
 import re
@@ -19,16 +22,19 @@ log = structlog.get_logger("service.http")
 
 
 def configure_logs(level: str, process: str) -> None:
-    """Send structlog's and the standard library's records to stderr as JSON lines. `process`: api, worker or serve."""
+    """Send structlog's and the standard library's records to stderr. `process`: api, worker or serve."""
+    on_terminal = sys.stderr.isatty()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         _named(process),
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
+        _without_colour_codes,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
     ]
+    if not on_terminal:
+        shared.append(structlog.processors.dict_tracebacks)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -38,7 +44,7 @@ def configure_logs(level: str, process: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     render: list[Any] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.processors.JSONRenderer(_dump),
+        structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(_dump),
     ]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=render))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -53,6 +59,11 @@ def _named(process: str) -> structlog.typing.Processor:
         return event
 
     return add
+
+
+def _without_colour_codes(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    event.pop("color_message", None)  # uvicorn's own message again, with terminal codes in it
+    return event
 
 
 def _dump(value: Any, default: Any = None, **_: Any) -> str:
