@@ -23,7 +23,7 @@ from models.deceptron import Deceptron
 
 SCORES = ("rjcp", "rjcp_observed", "jacobian_jump", "residual_to_noise", "mahalanobis")
 EXACT_UP_TO = 64
-PROBES = 16
+PROBES = 8
 PROBE_SEED = 20251121
 ROWS_AT_ONCE, PROBED_ROWS_AT_ONCE = 256, 16  # a probed row travels PROBES times
 
