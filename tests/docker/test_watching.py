@@ -21,7 +21,8 @@ from tests.service.conftest import Service, start_service, stop_service, wait_fo
 
 DOCKER = Path(__file__).parents[2] / "docker"
 NOTICED_S = 30.0
-WINDOW = 500
+WINDOW = 500  # shared by both workers
+TARGETS = ["deceptron-api", "deceptron-worker", "deceptron-worker"]
 
 pytestmark = [
     pytest.mark.slow,
@@ -114,10 +115,10 @@ def post(client: Client, observations: np.ndarray) -> None:
 
 # One test and not two: the service and Prometheus are started once, whichever test process runs it.
 def test_a_real_prometheus_sees_drift_and_feeds_every_panel(tmp_path: Path, oscillations: np.ndarray) -> None:
-    service = start_service(tmp_path, "--workers", "1", DECEPTRON_RJCP_WINDOW_ITEMS=str(WINDOW))
+    service = start_service(tmp_path, "--workers", "2", DECEPTRON_RJCP_WINDOW_ITEMS=str(WINDOW))
     try:
         with running_prometheus(tmp_path, service) as prometheus, Client(service.url, progress=False) as client:
-            wait_for(lambda: sorted(prometheus.healthy_targets()) == ["deceptron-api", "deceptron-worker"], NOTICED_S)
+            wait_for(lambda: sorted(prometheus.healthy_targets()) == TARGETS, NOTICED_S)
             drift_is_noticed_and_forgotten(service, prometheus, client, oscillations)
             every_panel_has_data(prometheus)
     finally:

@@ -39,6 +39,14 @@ def test_in_range_traffic_raises_no_alarm(kind, rng: np.random.Generator) -> Non
     assert set(levels) == {State.OK}
 
 
+def test_a_sliding_window_that_is_looked_at_all_the_time_stays_silent(rng: np.random.Generator) -> None:
+    calibration, sums = np.sort(heavy_tailed(rng, N)), np.sort(rng.chisquare(10, N))
+    rjcp, found = heavy_tailed(rng, 8000), rng.chisquare(10, 8000)
+    p_values = (1 + N - np.searchsorted(sums, found)) / (N + 1)  # ranked among a finite set, as the service's are
+    looks = [slice(max(0, end - 1000), end) for end in range(50, 8001, 50)]
+    assert {assess(rjcp[look], p_values[look], calibration, LIMITS).level() for look in looks} == {State.OK}
+
+
 def test_another_machines_rounding_is_no_drift(rng: np.random.Generator) -> None:
     calibration = rounded(rng, N)
     assert rjcp_test(rounded(rng, 1000) * (1 + 3e-7), calibration) == Test(0.0, 1.0)
