@@ -1,8 +1,8 @@
 """Running methods under one protocol: same observations, rules and projector for all, every row kept."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -20,7 +20,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Measured:
-    """One method on one set of items, per row: x (N, n), converged, at_noise_level, iterations (N,); seconds in all."""
+    """One method on one set of items.
+
+    Attributes:
+        x: (N, n); converged, at_noise_level, iterations: (N,).
+        seconds: in all; microseconds: per item by batch size, where that was measured.
+    """
 
     method: str
     x: Tensor
@@ -28,6 +33,7 @@ class Measured:
     at_noise_level: Tensor
     iterations: Tensor
     seconds: float
+    microseconds: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def microseconds_per_item(self) -> float:
@@ -40,8 +46,13 @@ def held_out_items(problem: Problem, count: int, data_seed: int, repeat: int) ->
     return draw(problem, Split.TEST, count, data_seed + repeat)
 
 
+def first(items: Items, count: int) -> Items:
+    """The first items of a draw."""
+    return Items(items.x[:count], items.clean[:count], items.y[:count])
+
+
 def measure(loaded: LoadedModel, preset: Preset, method: str, items: Items, label: str = "") -> Measured:
-    """Solves items by a named method; timed on a second run, the first one warms up."""
+    """Solves items by a named method; timed on the second run, the first one warms up."""
     problem, deceptron = loaded.problem, loaded.deceptron
     objective = objective_for(preset, problem, deceptron)
     observation = items.y.to(objective.scale)

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.measure import Measured, estimate, held_out_items, measure, quartiles, rmse
+from benchmarks.charts import residual_figure
+from benchmarks.measure import Measured, estimate, first, held_out_items, measure, quartiles, rmse
 from benchmarks.report import Report
 from benchmarks.setup import Setup
+from benchmarks.steps import step_table
+from benchmarks.timing import trace
 from models.registry import LoadedModel
 from solvers.gradient import FixedStepGradient
 from solvers.plans import Stage, Start, objective_for, rules_for, run_plan
@@ -14,7 +17,8 @@ from solvers.solve import Status
 from training.data import Items, LinearEstimator, Split, draw
 from training.evaluate import at_noise_level
 
-METHODS = ("dipg", "gn", "lm", "gd", "lbfgs", "oneshot")
+ITERATING = ("dipg", "gn", "lm", "gd", "lbfgs")
+METHODS = (*ITERATING, "oneshot")
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ PUBLISHED = {
 
 def run(setup: Setup) -> Report:
     """Both problems under the preset ``paper``."""
-    report = Report("paper", f"deceptron bench paper --items {setup.items} --repeats {setup.repeats}")
+    report = Report("paper", setup.command("paper"))
     report.text(
         "Preset `paper`: learned linear f, eps = 0.30 in z-scored y, rho = 0.4, cap 200, published start. Iterations "
         "are median [quartiles] over all items of all repeats, failures too. At rho = 0.4 any exact step multiplies "
@@ -47,7 +51,8 @@ def run(setup: Setup) -> Report:
 
 
 def _one_problem(setup: Setup, report: Report, loaded: LoadedModel, published: Published) -> None:
-    seed = loaded.manifest.data["seed"]
+    name, seed = loaded.manifest.name, loaded.manifest.data["seed"]
+    report.protocol(name, rules_for("paper", loaded.problem.m))
     draws = [held_out_items(loaded.problem, setup.items, seed, repeat) for repeat in range(setup.repeats)]
     rows = [
         _row(report, loaded, [measure(loaded, "paper", m, items) for items in draws], draws, published) for m in METHODS
@@ -71,14 +76,18 @@ def _one_problem(setup: Setup, report: Report, loaded: LoadedModel, published: P
         "x-RMSE",
         "at noise level",
     ]
-    report.table(f"{loaded.manifest.name}, {len(draws)} x {len(draws[0].x)} items", columns, rows)
+    report.table(f"{name}, {len(draws)} x {len(draws[0].x)} items", columns, rows)
+    if loaded.problem.name == "heat1d":
+        step_table(report, loaded, "paper", draws[0], setup.budget_s)
+    traces = [trace(loaded, "paper", method, first(draws[0], 256)) for method in ITERATING]
+    report.figure(residual_figure(f"{name}-residual.png", name, traces))
 
 
 def _row(
     report: Report, loaded: LoadedModel, measured: list[Measured], draws: list[Items], published: Published
 ) -> list[str]:
     for repeat, one in enumerate(measured):
-        report.keep(loaded.manifest.name, repeat, one)
+        report.keep(loaded.manifest.name, repeat, one, draws[repeat])
     name = measured[0].method
     iterations = torch.cat([one.iterations for one in measured])
     low, middle, high = quartiles(iterations)

@@ -7,8 +7,22 @@ from models.registry import Registry
 
 @dataclass(frozen=True)
 class Setup:
-    """``repeats`` draws of ``items`` held-out items each."""
+    """``repeats`` draws of ``items`` held-out items each; ``quick`` cuts whatever takes long, to see that all runs."""
 
     registry: Registry
     items: int = 500
     repeats: int = 3
+    quick: bool = False
+
+    @property
+    def budget_s(self) -> float:
+        """How long one wall time may be measured for."""
+        return 0.01 if self.quick else 1.0
+
+    def at_most(self, items: int) -> int:
+        """How many items of a draw what takes them one at a time gets."""
+        return min(self.items, 2 if self.quick else items)
+
+    def command(self, name: str) -> str:
+        """The command line that runs benchmark ``name`` like this."""
+        return f"deceptron bench {name} --items {self.items} --repeats {self.repeats}" + " --quick" * self.quick

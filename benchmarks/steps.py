@@ -1,0 +1,97 @@
+"""What a step and a whole solve cost, D-IPG's beside those of our own best Gauss-Newton and Levenberg-Marquardt."""
+
+from dataclasses import asdict, dataclass, replace
+from statistics import mean, median
+
+from tqdm import tqdm
+
+from benchmarks.report import Report, significant
+from benchmarks.timing import BATCHES, Task, microseconds_per_item, seconds_per_step
+from models.registry import LoadedModel
+from solvers.dipg import DIPG
+from solvers.gauss_newton import ConjugateGradient, Dense, GaussNewton, LevenbergMarquardt
+from solvers.method import Method
+from solvers.plans import Preset, Stage, Start
+from training.data import Items
+
+SINGLY = 8  # items that a step at batch 1 is averaged over: some need a second trial point, some do not
+OWN = "dipg"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """µs per item, by batch: of one step from the start, of a whole solve, and its median over items or blocks."""
+
+    step: dict[int, float]
+    whole: dict[int, float]
+    median: dict[int, float]
+
+
+def rivals() -> dict[str, Method]:
+    """D-IPG as published, and every Newton method we have with both of its linear solvers."""
+    return {
+        OWN: DIPG(anchored=False),
+        "gn, dense": GaussNewton(linear_solver=Dense()),
+        "lm, dense": LevenbergMarquardt(linear_solver=Dense()),
+        "gn, CG": GaussNewton(linear_solver=ConjugateGradient()),
+        "lm, CG": LevenbergMarquardt(linear_solver=ConjugateGradient()),
+    }
+
+
+def step_table(report: Report, loaded: LoadedModel, preset: Preset, items: Items, budget_s: float) -> dict[str, Cost]:
+    """Adds the table of costs under a preset, from the prior mean; all figures are kept."""
+    task = Task.of(loaded, preset, "lm", items)
+    costs = {}
+    for name, method in tqdm(rivals().items(), desc=f"{loaded.manifest.name}, cost of a step", mininterval=1.0):
+        costs[name] = _cost(replace(task, plan=(Stage(name, method, Start.PRIOR),)), method, budget_s)
+        report.keep_rows(model=loaded.manifest.name, method=name, **asdict(costs[name]))
+    report.text(
+        "What a step and a solve cost, in µs per item. A step is the first one, all its trial points included. A solve "
+        "is the mean over items, and in brackets the median: at batch 1 of items, at a larger batch of blocks, where "
+        "one straggler holds up the block."
+    )
+    columns = ["method"]
+    for batch in BATCHES:
+        columns += [f"step, batch {batch}", f"over {OWN}", f"solve, batch {batch}", f"over {OWN}"]
+    rows = [_row(name, cost, costs[OWN]) for name, cost in costs.items()]
+    rows.append(_row("best of GN and LM", best(costs), costs[OWN]))
+    report.table(f"{loaded.manifest.name}: cost in µs per item", columns, rows)
+    return costs
+
+
+def best(costs: dict[str, Cost]) -> Cost:
+    """The cheapest rival, figure by figure."""
+    others = [cost for name, cost in costs.items() if name != OWN]
+    return Cost(
+        {batch: min(cost.step[batch] for cost in others) for batch in BATCHES},
+        {batch: min(cost.whole[batch] for cost in others) for batch in BATCHES},
+        {batch: min(cost.median[batch] for cost in others) for batch in BATCHES},
+    )
+
+
+def _cost(task: Task, method: Method, budget_s: float) -> Cost:
+    step = {batch: _step(task, method, batch, budget_s) for batch in BATCHES}
+    whole = {batch: microseconds_per_item(task, batch, budget_s) for batch in BATCHES}
+    return Cost(step, {b: mean(times) for b, times in whole.items()}, {b: median(t) for b, t in whole.items()})
+
+
+def _step(task: Task, method: Method, batch: int, budget_s: float) -> float:
+    """µs per item of one step: at batch 1 the mean of several items, each alone."""
+    size = min(batch, len(task.observation))
+    blocks = [slice(i, i + size) for i in range(0, min(SINGLY * size, len(task.observation) - size + 1), size)]
+    start = task.prior.to(task.objective.scale).expand(size, -1)
+    chosen = blocks if size == 1 else blocks[:1]
+    each_s = budget_s / len(chosen)
+    seconds = [
+        seconds_per_step(task.objective, task.observation[block], start, method, task.rules, each_s) for block in chosen
+    ]
+    return 1e6 * mean(seconds) / size
+
+
+def _row(name: str, cost: Cost, own: Cost) -> list[str]:
+    cells = [name]
+    for batch in BATCHES:
+        cells += [significant(cost.step[batch]), f"{cost.step[batch] / own.step[batch]:.1f}"]
+        cells.append(f"{significant(cost.whole[batch])} ({significant(cost.median[batch])})")
+        cells.append(f"{cost.whole[batch] / own.whole[batch]:.1f} ({cost.median[batch] / own.median[batch]:.1f})")
+    return cells
