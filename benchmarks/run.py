@@ -1,31 +1,57 @@
-"""``deceptron bench NAME``: runs a benchmark, prints its tables, and writes them with every row behind them."""
+"""``deceptron bench NAME``: runs benchmarks, prints their tables, writes them with figures and all rows behind them."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import benchmarks.ablation
 import benchmarks.paper
+import benchmarks.peers
 import benchmarks.product
+import benchmarks.scaling
+from benchmarks.measure import timed
+from benchmarks.report import Report
 from benchmarks.setup import Setup
 from models.registry import Registry
 
-BENCHMARKS = {"paper": benchmarks.paper.run, "product": benchmarks.product.run}
+BENCHMARKS: dict[str, Callable[[Setup], Report]] = {
+    "paper": benchmarks.paper.run,
+    "product": benchmarks.product.run,
+    "ablation": benchmarks.ablation.run,
+    "scaling": benchmarks.scaling.run,
+    "peers": benchmarks.peers.run,
+}
 
 
 class UnknownBenchmark(LookupError):
     """No benchmark of that name; the message lists them."""
 
 
-def main(name: str, out: Path | None, checkpoints: Path, items: int = 500, repeats: int = 3) -> None:
-    """Runs one benchmark, or ``all``; tables go to standard output, progress to standard error.
+def main(
+    name: str, out: Path | None, checkpoints: Path, items: int = 500, repeats: int = 3, quick: bool = False
+) -> None:
+    """Runs one benchmark, or ``all``; tables go to standard output, progress and times to standard error.
 
     Args:
-        out: a directory for NAME.md and NAME.json; nothing is written without it.
+        out: a directory for NAME.md, NAME.json and the figures; nothing is written without it.
     """
     if name not in (*BENCHMARKS, "all"):
         raise UnknownBenchmark(f"no benchmark named {name!r}; there are {', '.join([*BENCHMARKS, 'all'])}")
-    setup = Setup(Registry(checkpoints), items, repeats)
+    setup = Setup(Registry(checkpoints), items, repeats, quick)
     for each in BENCHMARKS if name == "all" else (name,):
-        report = BENCHMARKS[each](setup)
+        report, seconds = timed(lambda run=BENCHMARKS[each]: run(setup))  # type: ignore[misc]
         sys.stdout.write(report.markdown() + "\n")
+        sys.stdout.flush()
+        sys.stderr.write(f"bench {each}: {seconds:.0f} s\n")
         if out is not None:
-            report.write(out)
+            report.write(out, _drawn(report, out))
+
+
+def _drawn(report: Report, out: Path) -> list[str]:
+    """The files of the report's figures, once drawn; none, and a word on it, without matplotlib."""
+    try:
+        from benchmarks.plots import draw
+    except ImportError as error:
+        sys.stderr.write(f"bench {report.name}: no figures ({error}); pip install 'deceptron-service[bench]'\n")
+        return []
+    return draw(report.figures(), out)

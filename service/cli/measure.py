@@ -7,16 +7,17 @@ import click
 
 @click.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), help="A folder to write the tables and all rows to.")
+@click.option("--out", type=click.Path(path_type=Path), help="A folder for tables, figures and all rows.")
 @click.option("--items", type=click.IntRange(min=20), default=500, show_default=True, help="Held-out items per repeat.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Draws of that many items.")
-def bench(name: str, out: Path | None, items: int, repeats: int) -> None:
-    """Run the benchmark NAME (paper, product or all) and print its tables."""
+@click.option("--quick", is_flag=True, help="All of it cut short, to see that it runs; its figures mean nothing.")
+def bench(name: str, out: Path | None, items: int, repeats: int, quick: bool) -> None:
+    """Run the benchmark NAME (paper, product, ablation, scaling, peers or all) and print its tables."""
     from benchmarks.run import UnknownBenchmark, main
     from service.settings import load_settings
 
     try:
-        main(name, out, load_settings().checkpoints, items, repeats)
+        main(name, out, load_settings().checkpoints, items, repeats, quick)
     except UnknownBenchmark as error:
         raise click.UsageError(str(error)) from None
 

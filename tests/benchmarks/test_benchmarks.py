@@ -1,0 +1,156 @@
+"""Every benchmark runs, small, and its report holds what it must: a row for every method, every item behind it."""
+
+import json
+import math
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import author, scaling
+from benchmarks.ablation import RELAXATIONS
+from benchmarks.directions import BASE, COVARIANCE, NO_CYCLE, NO_JCP, SWAPPED, TIED
+from benchmarks.report import Report
+from benchmarks.run import BENCHMARKS, UnknownBenchmark, main
+from benchmarks.setup import Setup
+from benchmarks.single import PEERS
+from benchmarks.steps import rivals
+from solvers.plans import METHODS
+from tests.benchmarks.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def reports(setup: Setup) -> dict[str, Report]:
+    return {name: run(setup) for name, run in BENCHMARKS.items()}
+
+
+def tables(report: Report) -> dict[str, list[list[str]]]:
+    """Title -> rows of cells."""
+    found = {}
+    for section in report.sections:
+        if isinstance(section, str) and section.startswith("### "):
+            title, _, _, _, *rows = section.split("\n")
+            found[title.removeprefix("### ")] = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return found
+
+
+def first_cells(report: Report, title: str) -> set[str]:
+    (rows,) = [rows for name, rows in tables(report).items() if name.startswith(title)]
+    return {row[0] for row in rows}
+
+
+def numbers(value: Any) -> list[float]:
+    if isinstance(value, dict):
+        return [each for one in value.values() for each in numbers(one)]
+    if isinstance(value, list):
+        return [each for one in value for each in numbers(one)]
+    return [value] if isinstance(value, float) else []
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_report_is_whole(name: str, reports: dict[str, Report]) -> None:
+    report = reports[name]
+    assert report.rows
+    assert all(math.isfinite(number) for number in numbers(report.rows))
+    assert report.command == f"deceptron bench {name} --items 20 --repeats 1 --quick"
+    assert all(len(set(map(len, rows))) == 1 for rows in tables(report).values())
+    assert "nan" not in report.markdown().lower()
+
+
+def test_paper_has_both_problems_and_the_cost_of_a_step(reports: dict[str, Report]) -> None:
+    report = reports["paper"]
+    assert {"dipg", "gn", "lm", "gd", "lbfgs", "oneshot", "linear MMSE", "prior mean"} <= first_cells(
+        report, "oscillator-paper, 1 x 20"
+    )
+    assert "gd, step 64" in first_cells(report, "heat1d-paper, 1 x 20")
+    assert first_cells(report, "heat1d-paper: cost") == {*rivals(), "best of GN and LM"}
+    assert report.rules["heat1d-paper"]["line_search"]["relaxation"] == 0.4
+    assert all(len(row["x_rmse"]) == 20 for row in report.rows if "x_rmse" in row)
+
+
+def test_product_has_every_method_alone_and_in_a_batch(reports: dict[str, Report]) -> None:
+    report = reports["product"]
+    for name in ("heat1d", "oscillator"):
+        assert {*METHODS, "linear MMSE", "prior mean"} <= first_cells(report, f"{name}, 1 x 20")
+    timed = [row for row in report.rows if row["method"] in METHODS]
+    assert all(row["microseconds"].keys() == {1, 256} for row in timed)
+    assert {figure.file for figure in report.figures()} == {
+        f"{name}-{kind}.png" for name in ("heat1d", "oscillator") for kind in ("error", "residual")
+    }
+
+
+def test_ablation_judges_each_claim_and_keeps_each_variant(reports: dict[str, Report]) -> None:
+    report = reports["ablation"]
+    assert len(re.findall(r"\*\*(confirmed|refuted)\*\*", report.markdown())) == 13
+    assert {BASE, NO_JCP, TIED, SWAPPED, NO_CYCLE, COVARIANCE} <= first_cells(report, "Losses")
+    assert len(first_cells(report, "The step")) == 2 * len(RELAXATIONS)
+    assert len(first_cells(report, "Layers")) == 3
+    rows = {row["variant"]: row for row in report.rows}
+    assert all(len(row["iterations"]) == len(row["converged"]) == 20 for row in rows.values())
+    one = rows[NO_JCP]
+    assert one["composition_sum"] == pytest.approx(64 * one["composition"])
+    # W^T is no inverse of a W whose singular values go from nothing to far above 1: the options do something.
+    for name in (TIED, SWAPPED):
+        assert rows[name]["composition"] > 10 * rows[BASE]["composition"]
+
+
+def test_scaling_fits_an_exponent_to_every_method(reports: dict[str, Report]) -> None:
+    for rows in tables(reports["scaling"]).values():
+        assert rows[-1][0] == "exponent"
+        assert all(math.isfinite(float(cell)) for cell in rows[-1][1 : 1 + len(scaling.METHODS)])
+
+
+def test_scaling_stops_where_a_step_takes_too_long(monkeypatch: pytest.MonkeyPatch, setup: Setup) -> None:
+    monkeypatch.setattr(scaling, "CAP_S", 0.0)
+    by_n = [row for row in scaling.run(setup).rows if row["batch"] == 1 and row["n"] in (32, 64)]
+    assert {row["n"] for row in by_n if row["seconds"] is None} >= {64}
+
+
+def test_peers_stand_beside_ours_and_meet_the_tolerance(reports: dict[str, Report]) -> None:
+    report = reports["peers"]
+    for name in ("heat1d-paper", "heat1d", "oscillator"):
+        cells = first_cells(report, f"{name} (")
+        assert {*(peer.name for peer in PEERS), "dipg (ours)", "dipg (ours), batch 20", "lm (ours)"} <= cells
+    bounded = [row for row in report.rows if row["method"] == "scipy trf"]
+    assert bounded
+    assert all(all(row["converged"]) for row in bounded)
+
+
+def test_without_the_authors_package_the_report_says_so(reports: dict[str, Report]) -> None:
+    try:
+        author.author_package()
+    except author.NotImportable:
+        assert "was not compared: ModuleNotFoundError" in reports["peers"].markdown()
+        return
+    assert "The author's package against preset `paper`" in tables(reports["peers"])
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"), [("def broken(:", "SyntaxError"), ("", "another package"), ("import nosuch", "nosuch")]
+)  # fmt: skip
+def test_a_package_that_is_not_the_authors_is_refused(
+    source: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deceptron.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "deceptron", raising=False)
+    with pytest.raises(author.NotImportable, match=reason):
+        author.author_package()
+    sys.modules.pop("deceptron", None)
+
+
+def test_main_writes_markdown_rows_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main("scaling", tmp_path, ROOT / "checkpoints", items=20, repeats=1, quick=True)
+    assert (tmp_path / "scaling.png").exists()
+    assert "](scaling.png)" in (tmp_path / "scaling.md").read_text()
+    assert json.loads((tmp_path / "scaling.json").read_text())["rows"]
+    output = capsys.readouterr()
+    assert output.out.startswith("## scaling")
+    assert re.search(r"bench scaling: \d+ s", output.err)
+
+
+def test_main_lists_the_benchmarks_it_knows() -> None:
+    with pytest.raises(UnknownBenchmark, match="paper, product, ablation, scaling, peers, all"):
+        main("nosuch", None, Path("checkpoints"))
