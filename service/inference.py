@@ -47,6 +47,11 @@ class SolveSpec:
         """Canonical: equal specs give equal strings."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
+    def as_calibrated(self, method: str, manifest: Manifest) -> bool:
+        """Whether answers are made as the calibration set was: only those can be ranked among it."""
+        own_rules = (self.max_iterations, self.relaxation, self.tolerance, self.constraint) == (None,) * 4
+        return own_rules and method == "auto" and self.preset == manifest.preset
+
     @classmethod
     def from_json(cls, text: str) -> "SolveSpec":
         """The inverse of to_json."""
@@ -181,6 +186,7 @@ class Inference:
         preset = cast(Preset, spec.preset)
         objective = objective_for(preset, loaded.problem, loaded.deceptron, _constraint(spec, n))
         plan, rules = plan_for(method, preset, n), _rules(spec, loaded)
+        calibrated = spec.as_calibrated(method, loaded.manifest)
         xs, items, solve_s, diagnose_s = [], [], 0.0, 0.0
         for first in range(0, len(observations), ROWS_AT_ONCE):
             block = torch.from_numpy(np.ascontiguousarray(observations[first : first + ROWS_AT_ONCE]))
@@ -189,7 +195,7 @@ class Inference:
             began = time.perf_counter()
             outcome = run_plan(plan, objective, y, loaded.problem.start, rules, spec.history, report)
             solved = time.perf_counter()
-            x, rows = items_of(loaded, ready.calibration, objective, plan, outcome, y)
+            x, rows = items_of(loaded, ready.calibration, objective, plan, outcome, y, calibrated)
             xs.append(x)
             items += rows
             solve_s += solved - began

@@ -25,11 +25,13 @@ def items_of(
     plan: Plan,
     outcome: Outcome,
     observation: Tensor,
+    calibrated: bool,
 ) -> tuple[np.ndarray, list[Item]]:
     """x (B, n) with NaN where there is no answer, and one item a row.
 
     Args:
         observation: y* (B, m) on the model's device and in its dtype.
+        calibrated: whether the rows were solved as the calibration items were; else verdicts are only indicative.
     """
     solution, problem = outcome.solution, loaded.problem
     answered = solution.status != Status.NONFINITE
@@ -48,7 +50,7 @@ def items_of(
         )
         active = objective.constraint.active(solution.x[rows]).tolist()
         for row, found, held in zip(rows.tolist(), _diagnostics(loaded, calibration, scored), active, strict=True):
-            items[row]["diagnostics"] = {**found, "active_bounds": held}
+            items[row]["diagnostics"] = {**found, "active_bounds": held, "calibrated": calibrated}
     if problem.identifiable is not None:
         values = problem.identifiable.of(solution.x).tolist()
         for row in rows.tolist():

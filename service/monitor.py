@@ -8,7 +8,7 @@ from service.metrics.worker import WorkerMetrics
 from service.queue.window import Sample, WindowWriter
 from service.queue.worker import Finished
 from service.results import Notes
-from service.rjcp import calibration_rjcp, counts_for_window, window_name
+from service.rjcp import calibration_rjcp, window_name
 
 
 class WorkerMonitor:
@@ -30,7 +30,7 @@ class WorkerMonitor:
             items = [item for note in notes for item in note.items[k]]
             samples = list(_samples(items))
             self._metrics.answered(spec.model, str(spec.version), samples, len(items) - len(samples))
-            if counts_for_window(spec, method, manifest):
+            if spec.as_calibrated(method, manifest):
                 self._windows.push({window_name(spec.model, spec.version): samples})
 
     def redelivered(self, chunks: int) -> None:

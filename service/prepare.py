@@ -96,11 +96,12 @@ def _check_count(count: int, settings: Settings) -> None:
 def _spec(parameters: InvertParameters | CompareParameters, inference: Inference) -> SolveSpec:
     compare = isinstance(parameters, CompareParameters)
     options = parameters.options
+    manifest = inference.manifest(parameters.model, parameters.version)
     return SolveSpec(
         model=parameters.model,
-        version=inference.manifest(parameters.model, parameters.version).version,
+        version=manifest.version,
         methods=tuple(parameters.methods) if isinstance(parameters, CompareParameters) else (parameters.method,),
-        preset=options.preset,
+        preset=options.preset or manifest.preset,
         max_iterations=options.max_iterations,
         relaxation=options.relaxation,
         tolerance=options.tolerance,

@@ -10,7 +10,7 @@ import numpy as np
 from anyio import CapacityLimiter
 
 from models.checkpoint import Manifest
-from service.inference import Inference, SolveSpec
+from service.inference import Inference
 from service.queue.window import Standing, Timed, Windows
 from trust.drift import TOLERATED, Assessment, State, Test, Thresholds, Values, assess
 from trust.scores import SCORES
@@ -23,12 +23,6 @@ QUANTILES = (0.05, 0.5, 0.95, 0.99)
 def window_name(model: str, version: int) -> str:
     """Each version has a window of its own: another calibration, another meaning of strange."""
     return f"{model}:{version}"
-
-
-def counts_for_window(spec: SolveSpec, method: str, manifest: Manifest) -> bool:
-    """Whether an answer was made as the calibration set was: only such answers can be ranked among it."""
-    own_rules = (spec.max_iterations, spec.relaxation, spec.tolerance, spec.constraint) == (None,) * 4
-    return own_rules and method == "auto" and spec.preset == manifest.preset
 
 
 def calibration_rjcp(inference: Inference, model: str, version: int) -> Values:

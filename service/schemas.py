@@ -21,7 +21,11 @@ class Strict(BaseModel):
 
 
 class Options(Strict):
-    preset: Preset = Field(default="product", description="product: noise level, rho 1; paper: the published protocol")
+    preset: Preset | None = Field(
+        default=None,
+        description="product: noise level, rho 1; paper: the published protocol; null: the model's own, for which its "
+        "verdicts are calibrated",
+    )
     max_iterations: int | None = Field(default=None, ge=1, description="cap on iterations; null: the preset's")
     relaxation: float | None = Field(default=None, gt=0, le=1, description="rho of the update; null: the preset's")
     tolerance: float | None = Field(default=None, gt=0, description="residual to stop at; null: the preset's")

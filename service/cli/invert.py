@@ -20,10 +20,10 @@ RETRIES = Retries(attempts=3)  # somebody is watching: say soon that nobody answ
 @click.argument("model")
 @click.argument("file", type=click.File("rb"))
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True)
-@click.option("--preset", type=click.Choice(["product", "paper"]), default="product", show_default=True)
+@click.option("--preset", type=click.Choice(["product", "paper"]), help="The rules.  [the model's own]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the reconstructions there (npy).")
 @click.option("--url", help="A running service; without it the work is done in this process.")
-def invert(model: str, file: Any, method: str, preset: str, out: Path | None, url: str | None) -> None:
+def invert(model: str, file: Any, method: str, preset: str | None, out: Path | None, url: str | None) -> None:
     """Reconstruct what lies behind the observations in FILE (npy, m or B x m; - reads standard input)."""
     observations = as_observations(decode_npy(file.read(), file.name), file.name)
     result = solve(model, observations, method, preset, url)
@@ -49,7 +49,7 @@ def models(url: str | None) -> None:
         click.echo(line)
 
 
-def solve(model: str, observations: np.ndarray, method: str, preset: str, url: str | None) -> Result:
+def solve(model: str, observations: np.ndarray, method: str, preset: str | None, url: str | None) -> Result:
     """Through the service at `url`, or in this process."""
     result: Result | Comparison
     if url is not None:
@@ -57,7 +57,8 @@ def solve(model: str, observations: np.ndarray, method: str, preset: str, url: s
             return client.invert(model, observations, method=method, options=Options(preset=preset))
     from service.cli.local import invert_locally
 
-    result = invert_locally(observations, {"model": model, "method": method, "preset": preset})
+    chosen = {} if preset is None else {"preset": preset}
+    result = invert_locally(observations, {"model": model, "method": method, **chosen})
     if not isinstance(result, Result):
         raise TypeError("an inversion gave a comparison")
     return result

@@ -60,9 +60,9 @@ Flow = Generator[Step, Any, T]
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a request; None is the preset's own."""
+    """The options of a request; None is the model's own preset, and the preset's own value."""
 
-    preset: str = "product"
+    preset: str | None = None
     max_iterations: int | None = None
     relaxation: float | None = None
     tolerance: float | None = None

@@ -11,7 +11,8 @@ import torch
 from physics.problem import load_problem
 from service.errors import DeviceUnavailable, InvalidInput, ModelUnusable, UnknownModel
 from service.inference import METHODS, Inference, SolveSpec
-from service.settings import CHECKPOINTS
+from service.prepare import RawRequest, prepare
+from service.settings import CHECKPOINTS, load_settings
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +125,21 @@ def test_cuda_agrees_with_cpu(inference: Inference) -> None:
     spec = SolveSpec("oscillator", 1, ("auto",))
     on_gpu = Inference(CHECKPOINTS, "cuda").solve(spec, y)[0]
     np.testing.assert_allclose(on_gpu.x, inference.solve(spec, y)[0].x, rtol=1e-3, atol=1e-3)
+
+
+def test_says_whether_its_verdict_is_calibrated(inference: Inference) -> None:
+    """Ranks hold among items solved the same way; under other rules the verdict is only indicative, and says so."""
+    _, y = observed("oscillator", 2)
+    told = {
+        (method, spec.preset): inference.solve(spec, y)[0].items[0]["diagnostics"]["calibrated"]
+        for method, preset in (("auto", "product"), ("gd", "product"), ("auto", "paper"))
+        for spec in [SolveSpec("oscillator", 1, (method,), preset)]
+    }
+    assert told == {("auto", "product"): True, ("gd", "product"): False, ("auto", "paper"): False}
+
+
+@pytest.mark.parametrize(("model", "preset"), [("oscillator", "product"), ("oscillator-paper", "paper")])
+def test_a_request_without_a_preset_gets_the_models_own(inference: Inference, model: str, preset: str) -> None:
+    body = json.dumps({"model": model, "observations": [0.1] * 64}).encode()
+    job = prepare(RawRequest("invert", "application/json", body, {}, None), inference, load_settings())
+    assert SolveSpec.from_json(job.spec).preset == preset

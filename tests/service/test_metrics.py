@@ -13,7 +13,6 @@ from service.inference import SolveSpec
 from service.metrics.histogram import QuantileHistogram, quantile_edges
 from service.metrics.worker import WorkerMetrics
 from service.queue.window import Sample
-from service.rjcp import counts_for_window
 from service.settings import SettingsError
 from tests.service.conftest import Service, wait_for
 
@@ -95,10 +94,10 @@ def test_only_answers_made_like_the_calibration_set_are_judged(
 ) -> None:
     manifest = type("Like", (), {"preset": "product"})()
     plain = SolveSpec("oscillator", 1, ("auto",))
-    assert counts_for_window(plain, "auto", manifest)
+    assert plain.as_calibrated("auto", manifest)
     for other in ({"preset": "paper"}, {"tolerance": 0.1}, {"max_iterations": 3}, {"constraint": "{}"}):
-        assert not counts_for_window(SolveSpec("oscillator", 1, ("auto",), **other), "auto", manifest)
-    assert not counts_for_window(plain, "gd", manifest)
+        assert not SolveSpec("oscillator", 1, ("auto",), **other).as_calibrated("auto", manifest)
+    assert not plain.as_calibrated("gd", manifest)
     before = window_count(http)
     invert(http, in_range)
     assert wait_for(lambda: window_count(http) != before or before == 1000)
