@@ -21,9 +21,12 @@ from solvers.plans import METHODS
 from tests.benchmarks.conftest import ROOT
 
 
+NAMES = ("paper", "product", "ablation", "scaling", "peers")
+
+
 @pytest.fixture(scope="module")
 def reports(setup: Setup) -> dict[str, Report]:
-    return {name: run(setup) for name, run in BENCHMARKS.items()}
+    return {name: BENCHMARKS[name](setup) for name in NAMES}
 
 
 def tables(report: Report) -> dict[str, list[list[str]]]:
@@ -49,7 +52,7 @@ def numbers(value: Any) -> list[float]:
     return [value] if isinstance(value, float) else []
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_report_is_whole(name: str, reports: dict[str, Report]) -> None:
     report = reports[name]
     assert report.rows
@@ -152,5 +155,5 @@ def test_main_writes_markdown_rows_and_figures(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_main_lists_the_benchmarks_it_knows() -> None:
-    with pytest.raises(UnknownBenchmark, match="paper, product, ablation, scaling, peers, all"):
+    with pytest.raises(UnknownBenchmark, match=r"paper, product, ablation, scaling, peers\b.*, all"):
         main("nosuch", None, Path("checkpoints"))
