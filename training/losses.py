@@ -6,15 +6,18 @@ In normalised x and y; y~ = y + noise; reconstruction takes the noisy y~ where t
     cycle           ||f(g(y~)) - y~||^2                   spectral        ||W^T W - I||_F^2
     tie             ||b + c||^2, or ||b||^2 + ||c||^2     composition     ||V W - I||_F^2
     jcp             E ||J_g(f(x)) J_f(x) xi - xi||^2      contraction     log(1 + q) + 2.5 min(q, 4)
-    unroll          mean over k of log(1 + q_k)
+    unroll          log(1 + q_k)
 
 Contraction takes x near the truth, makes one anchored D-IPG step towards the noisy observation and penalises
 
     q = ||f(x+) - y||^2 / (||f(x) - y||^2 + noise^2 / 4),   y noiseless:
 
 without it the anchored form stalls on nonlinear problems, whatever the weight of JCP. Unroll goes the solver's own way,
-x_0 = P(g(y~)), x_k+1 = P(x_k + g(y~) - g(f(x_k))), with q_k = ||f(x_k) - y||^2 / (noise^2 / 4) along it: where many
-unknowns lie on the edge of C, what the projection P does to a step decides whether the next one helps.
+
+    x_0 = P(g(y~)),   x_k+1 = P(x_k + g(y~) - g(f(x_k))),   q_k = ||f(x_k+1) - y||^2 / (noise^2 / 4),
+
+for a random number k of steps that nothing is learned from, and one that is: where many unknowns lie on the edge of C,
+what the projection P makes of a step decides whether the next one helps.
 """
 
 import math
@@ -130,15 +133,19 @@ class Losses:
         return (torch.log1p(q) + 2.5 * q.clamp(max=4.0)).mean()
 
     def _unroll(self, batch: Batch, generator: Generator) -> Tensor:
-        project, g = self.problem.constraint.project, self.deceptron.g
-        anchor = g(batch.y)
-        x, terms = project(anchor), []
-        for k in range(self.recipe.unroll_steps):
+        before = int(torch.randint(0, self.recipe.unroll_steps, (1,), generator=generator))
+        anchor = self.deceptron.g(batch.y)
+        with torch.no_grad():
+            x = self.problem.constraint.project(anchor)
+            for _ in range(before):
+                x = self._stepped(x, self.deceptron.f(x), anchor)
             fx = self.deceptron.f(x)
-            terms.append(torch.log1p((fx - batch.clean).square().mean(1) / (self.problem.noise_std**2 / 4.0)).mean())
-            if k + 1 < self.recipe.unroll_steps:
-                x = project(x + anchor - g(fx))
-        return torch.stack(terms).mean()
+        after = self._misfit(self._stepped(x, fx, anchor), batch.clean)
+        return torch.log1p(after / (self.problem.noise_std**2 / 4.0)).mean()
+
+    def _stepped(self, x: Tensor, fx: Tensor, anchor: Tensor) -> Tensor:
+        """The anchored step in full, as the solver takes it; anchor is g(y~)."""
+        return self.problem.constraint.project(x + anchor - self.deceptron.g(fx))
 
     def _misfit(self, x: Tensor, clean: Tensor) -> Tensor:
         return (self.deceptron.f(x) - clean).square().mean(1)

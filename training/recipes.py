@@ -56,7 +56,7 @@ class Recipe:
             g's linear part to x on noisy y, the linear-MMSE estimator; ``random`` leaves the layers as initialised.
         start_noise: noise that the regression is fitted under, in units of the problem's. More of it makes a gentler
             inverse, whose steps the constraint bends less.
-        unroll_steps: D-IPG iterations that the term ``unroll`` goes through.
+        unroll_steps: how far along the solver's way the term ``unroll`` takes its step: after 0 to one fewer than this.
         reach, periodic: of a convolutional Deceptron (models/deceptron.py).
         noise_aware: g learns from noisy observations rather than from f(x) itself.
         smoke_batches, smoke_items: most batches of a stage, and most training items, of the smoke budget.
@@ -76,7 +76,7 @@ class Recipe:
     reach: int = 0
     periodic: bool = False
     start_noise: float = 1.0
-    unroll_steps: int = 3
+    unroll_steps: int = 4
     normalise_x: bool = True
     noise_aware: bool = True
     probes: Literal["gaussian", "rademacher", "covariance"] = "covariance"
@@ -215,9 +215,9 @@ ALLEN_CAHN2D = Recipe(
     preset="product",
     forward="physics",
     architecture="convolutional",
-    hidden=(8, 8),
+    hidden=(8,),
     activation="silu",
-    stages=(Stage("solver", 4000, Weights(reconstruction=1.0, unroll=1.0), ("g",), 1e-3, "cosine"),),
+    stages=(Stage("solver", 1500, Weights(reconstruction=3.0, unroll=1.0), ("g",), 1e-3, "cosine"),),
     start="regression",
     start_noise=15.0,
     reach=6,

@@ -143,16 +143,34 @@ def test_contraction() -> None:
     torch.testing.assert_close(term(losses, "contraction"), expected)
 
 
-@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("steps", [1, 2, 5])
 def test_unroll(steps: int) -> None:
-    """The solver's own first iterations, full steps, each judged by what noise-free data would still see."""
+    """One full step from where the solver's first few have led, judged by what noise-free data would still see."""
     losses, b = losses_of(unroll_steps=steps), batch()
     model = losses.deceptron
-    path = [PROBLEM.constraint.project(model.g(b.y))]
-    for _ in range(steps - 1):
-        path.append(PROBLEM.constraint.project(path[-1] + model.g(b.y) - model.g(model.f(path[-1]))))
-    q = torch.stack([4 * (model.f(x) - b.clean).square().mean(1) / PROBLEM.noise_std**2 for x in path])
+    x = PROBLEM.constraint.project(model.g(b.y))
+    for _ in range(int(torch.randint(0, steps, (1,), generator=generator())) + 1):
+        x = PROBLEM.constraint.project(x + model.g(b.y) - model.g(model.f(x)))
+    q = 4 * (model.f(x) - b.clean).square().mean(1) / PROBLEM.noise_std**2
     torch.testing.assert_close(term(losses, "unroll"), torch.log(1 + q).mean())
+
+
+def test_unroll_learns_from_its_last_step_alone() -> None:
+    """Whatever the number of steps before it, only g's part in the last one is differentiated."""
+    losses, b = losses_of(forward="physics", unroll_steps=4), batch()
+    model = losses.deceptron
+    term(losses, "unroll").backward()
+    learned = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    model.zero_grad()
+    with torch.no_grad():
+        x = PROBLEM.constraint.project(model.g(b.y))
+        for _ in range(int(torch.randint(0, 4, (1,), generator=generator()))):
+            x = PROBLEM.constraint.project(x + model.g(b.y) - model.g(model.f(x)))
+    last = PROBLEM.constraint.project(x + model.g(b.y) - model.g(model.f(x)))
+    torch.log(1 + 4 * (model.f(last) - b.clean).square().mean(1) / PROBLEM.noise_std**2).mean().backward()
+    expected = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert learned
+    torch.testing.assert_close(learned, expected)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("task", "spectral")])
@@ -173,7 +191,7 @@ def test_following_the_solver_makes_its_next_step_better(name: str) -> None:
         optimiser.zero_grad()
         term(losses, name, 100).backward()
         optimiser.step()
-    assert term(losses, name, 100) < 0.7 * before
+    assert term(losses, name, 100) < 0.8 * before
 
 
 @pytest.mark.parametrize("name", NAMES)
