@@ -20,7 +20,6 @@ from benchmarks.steps import rivals
 from solvers.plans import METHODS
 from tests.benchmarks.conftest import ROOT
 
-
 NAMES = ("paper", "product", "ablation", "scaling", "peers")
 
 
