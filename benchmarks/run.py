@@ -9,6 +9,7 @@ import benchmarks.paper
 import benchmarks.peers
 import benchmarks.product
 import benchmarks.scaling
+import benchmarks.trust
 from benchmarks.measure import timed
 from benchmarks.report import Report
 from benchmarks.setup import Setup
@@ -20,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[Setup], Report]] = {
     "ablation": benchmarks.ablation.run,
     "scaling": benchmarks.scaling.run,
     "peers": benchmarks.peers.run,
+    "trust": benchmarks.trust.run,
 }
 
 
