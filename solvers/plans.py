@@ -6,7 +6,7 @@
     paper      std of y per component  0.30                            0.4   200   published   1
     product    noise_std               sqrt(chi2_.999(m) / m)          1.0    50   anchored    Barzilai-Borwein
 
-The noise level is the discrepancy principle (Morozov 1966): a residual that noise alone exceeds once in a thousand.
+Both end rows that crawl (LEAST_DECREASE), as the published code does. The noise level is the discrepancy principle (Morozov 1966): a residual that noise alone exceeds once in a thousand.
 """
 
 from collections.abc import Sequence
@@ -82,7 +82,7 @@ def rules_for(preset: Preset, m: int, refinements: int = 0) -> Rules:
         refinements: the checkpoint's own number of iterations beyond the noise level (``product`` only).
     """
     if preset == "paper":
-        return Rules(Armijo(relaxation=PAPER_RELAXATION), PAPER_TOLERANCE, PAPER_CAP)
+        return Rules(Armijo(relaxation=PAPER_RELAXATION), PAPER_TOLERANCE, PAPER_CAP, 0, LEAST_DECREASE)
     return Rules(Armijo(), noise_level(m), PRODUCT_CAP, refinements, LEAST_DECREASE)
 
 

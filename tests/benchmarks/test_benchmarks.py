@@ -20,6 +20,9 @@ from benchmarks.steps import rivals
 from solvers.plans import METHODS
 from tests.benchmarks.conftest import ROOT
 
+# All benchmarks run once for the whole file: half a minute alone, minutes beside other work.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 NAMES = ("paper", "product", "ablation", "scaling", "peers")
 
 

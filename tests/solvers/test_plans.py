@@ -54,7 +54,8 @@ def test_noise_level_of_the_paper_and_of_noise_itself() -> None:
 def test_the_papers_rules() -> None:
     """Section 2: rho 0.4, eps 0.30, cap 200; Armijo c = 1e-4 from alpha = 1, at most 8 halvings."""
     rules = rules_for("paper", 64, refinements=3)
-    assert rules == Rules(Armijo(1e-4, 0.5, 8, 0.4), tolerance=0.30, max_iterations=200)
+    expected = Rules(Armijo(1e-4, 0.5, 8, 0.4), tolerance=0.30, max_iterations=200, least_decrease=1e-4)
+    assert rules == expected
 
 
 def test_the_product_rules() -> None:
