@@ -6,7 +6,8 @@
     paper      std of y per component  0.30                            0.4   200   published   1
     product    noise_std               sqrt(chi2_.999(m) / m)          1.0    50   anchored    Barzilai-Borwein
 
-Both end rows that crawl (LEAST_DECREASE), as the published code does. The noise level is the discrepancy principle (Morozov 1966): a residual that noise alone exceeds once in a thousand.
+Both end rows that crawl (LEAST_DECREASE), as the published code does. The noise level is the discrepancy principle
+(Morozov 1966): a residual that noise alone exceeds once in a thousand.
 """
 
 from collections.abc import Sequence
