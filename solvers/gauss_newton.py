@@ -54,10 +54,11 @@ def _solve_damped(A: Tensor, damping: Tensor, b: Tensor) -> Tensor:
 class ConjugateGradient:
     """Matrix-free: conjugate gradients on the normal equations, each product one jvp and one vjp.
 
-    A row stops when its residual has fallen by ``tolerance`` (an inexact Newton step) and is then left untouched.
+    A row stops when its residual has fallen by ``tolerance`` and is then left untouched. A tenth is an inexact Newton
+    step: to the noise level it takes about half the time that a thousandth does, on every problem here.
     """
 
-    tolerance: float = 1e-3
+    tolerance: float = 0.1
     max_products: int = 60
 
     def direction(self, objective: Objective, at: Iterate, damping: Tensor) -> tuple[Tensor, Tensor]:
