@@ -14,9 +14,10 @@ from torch import Tensor
 
 from models.checkpoint import Manifest, save
 from models.deceptron import Deceptron
+from models.registry import Registry
 from physics.problem import Problem, load_problem
 from solvers.plans import rules_for
-from training.data import Items, Split, split_of
+from training.data import Items, Split, draw, split_of
 from training.evaluate import choose_refinements, evaluate
 from training.recipes import RECIPES, Recipe
 from training.start import prepare
@@ -116,6 +117,19 @@ def _train_one(
     report = "\n".join(f"  {name:{width}s} {value:.6g}" for name, value in metrics.items())
     sys.stderr.write(f"{directory} (seed {seed}, budget {budget})\n{report}\n")
     return directory
+
+
+def recalibrate(name: str, root: Path, version: int | None = None) -> Path:
+    """Ranks a checkpoint's calibration items again, after scores or solvers have changed; nothing is trained."""
+    loaded = Registry(root).load(name, version)
+    manifest, problem, deceptron = loaded.manifest, loaded.problem, loaded.deceptron
+    data = manifest.data
+    training = draw(problem, Split.TRAIN, data["train"], data["seed"])
+    held_out = draw(problem, Split.CALIBRATION, data["calibration"], data["seed"])
+    rules = rules_for(manifest.preset, problem.m, manifest.refinements)
+    moments, ranked = (training.x, training.y), (held_out.x, held_out.y)
+    calibration = calibrate(problem, deceptron, manifest.preset, rules, moments, ranked)
+    return save(root, manifest, deceptron, {"calibration": calibration.tensors(), "examples": loaded.examples})
 
 
 def examples(problem: Problem, test: Items) -> dict[str, Tensor]:

@@ -13,12 +13,19 @@ from torch import Tensor
 
 from trust.scores import SCORES, Observed
 
+TIE = 1e-3  # relative
 WHOLE_UP_TO = 128  # observed values up to which the whitener is stored as it is
 
 
 def conformal_p(calibration: Tensor, scores: Tensor) -> Tensor:
-    """p-values (B,) of scores (B,) against ascending calibration scores (N,); a score that is NaN gets the smallest."""
-    above = len(calibration) - torch.searchsorted(_ordered(calibration), _ordered(scores), side="left")
+    """p-values (B,) of scores (B,) against ascending calibration scores (N,); a score that is NaN gets the smallest.
+
+    Scores closer than TIE count as equal: where a score hardly varies (a linear g has one RJCP for all items), the
+    rounding that differs between batch sizes and machines must not decide the rank.
+    """
+    scores = _ordered(scores)
+    least = torch.where(scores > 0, scores * (1.0 - TIE), scores * (1.0 + TIE))
+    above = len(calibration) - torch.searchsorted(_ordered(calibration), least.to(calibration.dtype), side="left")
     return (1.0 + above.double()) / (len(calibration) + 1.0)
 
 

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torch.func import jacfwd, jacrev, vmap
+from torch.func import vmap
 
 from models.composition import Composition, error_from_resolution, estimate, mean_and_error, rademacher
 from models.deceptron import Deceptron
+from models.jacobian import jacobian
 
 SCORES = ("rjcp", "rjcp_observed", "jacobian_jump", "residual_to_noise", "mahalanobis")
 EXACT_UP_TO = 64
@@ -99,10 +100,8 @@ def _exact(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Three Jacobian scores (B, 3), zero standard errors, J_g(f(x)) (B, n, m) per unit scale, and R (B, n, n)."""
     n, m = x.shape[1], fit.shape[1]
-    J_f = vmap((jacfwd if n <= m else jacrev)(lambda row: deceptron.f(row[None])[0]))(x) * scale
-    inverse_jacobian = vmap((jacrev if n <= m else jacfwd)(lambda row: deceptron.g(row[None])[0]))
-    at_fit = inverse_jacobian(fit) / scale[:, None]
-    at_data = inverse_jacobian(observation) / scale[:, None]
+    J_f = jacobian(deceptron.f, x, m) * scale
+    at_fit, at_data = (jacobian(deceptron.g, y, n) / scale[:, None] for y in (fit, observation))
     R = at_fit @ J_f
     jump = ((at_data - at_fit) * deceptron.y_scale).square().mean((1, 2))
     scores = torch.stack([error_from_resolution(R), error_from_resolution(at_data @ J_f), jump], dim=1)

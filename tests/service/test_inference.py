@@ -73,6 +73,21 @@ def test_a_row_never_depends_on_its_batch(inference: Inference) -> None:
         assert alone.items[0]["diagnostics"]["verdict"] == item["diagnostics"]["verdict"]
 
 
+@pytest.mark.parametrize("model", ["heat1d", "heat1d-paper", "oscillator", "oscillator-paper"])
+def test_rounding_never_decides_a_verdict(inference: Inference, model: str) -> None:
+    """Another batch size rounds otherwise; ranks, and so verdicts, must not notice, even where RJCP is one constant."""
+    manifest = inference.manifest(model)
+    _, y = observed(manifest.problem, 60)
+    spec = SolveSpec(model, 1, ("auto",), manifest.preset)
+    together = inference.solve(spec, y)[0].items
+    in_sevens = [item for rows in np.array_split(y, 9) for item in inference.solve(spec, rows)[0].items]
+    verdicts = [[item["diagnostics"]["verdict"] for item in items] for items in (together, in_sevens)]
+    assert verdicts[0] == verdicts[1]
+    assert verdicts[0].count("in_range") >= 50
+    ranks = [[item["diagnostics"]["p_value"] for item in items] for items in (together, in_sevens)]
+    np.testing.assert_allclose(ranks[0], ranks[1], atol=2e-3)
+
+
 def test_constraints_tighten(inference: Inference) -> None:
     _, y = observed("oscillator", 20)
     constraint = json.dumps({"fixed": {"indices": [0], "values": [1.0]}})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.checkpoint import Manifest
+from models.checkpoint import Manifest, read_manifest
 from models.registry import LoadedModel, Registry
 from physics.problem import PROBLEMS, load_problem
 from solvers.plans import rules_for
@@ -15,7 +15,7 @@ from tests.training.tiny import recipe
 from training.data import Split, split_of
 from training.evaluate import evaluate
 from training.recipes import RECIPES, Recipe
-from training.run import UnknownRecipe, find_recipe, train
+from training.run import UnknownRecipe, find_recipe, recalibrate, train
 from trust.calibration import Calibration
 from trust.scores import SCORES
 
@@ -139,3 +139,9 @@ def test_every_shipped_recipe_runs_at_smoke_size(tmp_path: Path, name: str) -> N
     assert manifest.recipe["name"] == name
     assert manifest.data["train"] <= 5000
     assert all(torch.tensor(value).isfinite() for value in manifest.metrics.values())
+
+
+def test_recalibration_finds_what_training_found(tmp_path: Path) -> None:
+    loaded = run(tmp_path, recipe(), 0)
+    again = recalibrate(loaded.manifest.name, tmp_path)
+    assert read_manifest(again) == loaded.manifest

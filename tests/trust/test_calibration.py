@@ -150,3 +150,13 @@ def test_no_reasons_in_range_and_always_one_outside() -> None:
 
 def test_every_score_has_a_reason() -> None:
     assert set(REASONS) == set(SCORES)
+
+
+def test_scores_that_differ_by_rounding_are_ties() -> None:
+    constant = torch.full((99,), 0.25, dtype=torch.float64)
+    noisy = constant * (1.0 + 1e-6 * torch.randn(99, dtype=torch.float64))
+    for score in (0.25, 0.25 * (1 + 1e-6), 0.25 * (1 - 1e-6)):
+        assert conformal_p(noisy.sort().values, torch.tensor([score]).double()).item() == 1.0
+    assert conformal_p(constant, torch.tensor([0.26]).double()).item() == pytest.approx(0.01)
+    infinite = torch.tensor([torch.inf, -torch.inf], dtype=torch.float64)
+    assert conformal_p(constant, infinite).tolist() == [0.01, 1.0]
