@@ -26,7 +26,7 @@ def training_claims(solved: Outcomes) -> list[str]:
         "With covariance instead of Gaussian probes",
         "the error in x",
         "falls",
-        source="our prototype",
+        source="an early experiment",
         within=1.02,
         if_refuted="It is the composition in the directions that occur which falls; g and the physics are linear here, "
         "and reconstruction alone finds that inverse.",
@@ -91,14 +91,14 @@ def step_claims(steps: Outcomes) -> list[str]:
         "With rho 1 instead of 0.4",
         COUNT,
         "falls",
-        source="our prototype",
+        source="an early experiment",
         if_confirmed="An exact step leaves 1 - rho of the residual: at 0.4 it takes up to three, at 1 it takes one.",
     )
     curve = Claim(
         "With the anchored instead of the published curve",
         COUNT,
         "stays",
-        source="our prototype",
+        source="an early experiment",
         if_confirmed="f and g are linear here, where the curves differ by g(f(x)) - x alone: what JCP leaves of it.",
     )
     solved = {BASE: steps[step_name(False, 0.4)]} | steps

@@ -44,7 +44,7 @@ def test_noise_level_is_what_noise_exceeds_once_in_a_thousand(m: int) -> None:
 
 
 def test_noise_level_of_the_paper_and_of_noise_itself() -> None:
-    """METHOD.md 3.1: at m = 64, rms residual <= 1.25 x noise."""
+    """The discrepancy principle: at m = 64, rms residual <= 1.25 x noise."""
     assert noise_level(64) == pytest.approx(1.25, abs=0.03)
     noise = torch.randn(100_000, 64)
     exceeding = (noise.square().mean(1).sqrt() > noise_level(64)).double().mean().item()
