@@ -53,7 +53,9 @@ def _longest_run(row: Tensor) -> Tensor:
 
 def test_the_report_has_promises_and_every_family_of_every_model(setup: Setup) -> None:
     report = run(setup)
-    for name in setup.registry.names()[:1]:
+    models = {row["model"] for row in report.rows}
+    assert models == {"heat1d"}  # quick takes the first one with error bars
+    for name in models:
         families = [row for row in report.rows if row["model"] == name]
         assert {row["family"] for row in families} == set(shifts_of(setup.registry.load(name).problem))
         assert all(set(row["auroc"]) == {*SCORES, "combined"} for row in families)
