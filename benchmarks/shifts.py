@@ -21,9 +21,8 @@ class Draw:
     clean: Tensor
     generator: Generator
 
-    @property
     def noise(self) -> Tensor:
-        """Fresh sensor noise (B, m)."""
+        """Fresh sensor noise (B, m), other at each call."""
         return self.problem.noise_std * self.normal(self.clean.shape[1])
 
     def normal(self, width: int) -> Tensor:
@@ -40,18 +39,18 @@ class Draw:
 
 
 def _noisier(draw: Draw) -> Tensor:
-    return draw.clean + 3.0 * draw.noise
+    return draw.clean + 3.0 * draw.noise()
 
 
 def _spikes(draw: Draw) -> Tensor:
-    y = draw.clean + draw.noise
+    y = draw.clean + draw.noise()
     at = torch.randint(0, y.shape[1], (len(y), 3), generator=draw.generator)
     return y.scatter_add(1, at, 10.0 * draw.problem.noise_std * draw.sign().expand(-1, 3))
 
 
 def _stuck(draw: Draw) -> Tensor:
     """A quarter of the sensors, side by side, repeat the first one of them."""
-    y = draw.clean + draw.noise
+    y = draw.clean + draw.noise()
     m = y.shape[1]
     width = m // 4
     first = torch.randint(0, m - width, (len(y), 1), generator=draw.generator)
@@ -61,33 +60,33 @@ def _stuck(draw: Draw) -> Tensor:
 
 
 def _offset(draw: Draw) -> Tensor:
-    return draw.clean + draw.noise + 10.0 * draw.problem.noise_std * draw.sign()
+    return draw.clean + draw.noise() + 10.0 * draw.problem.noise_std * draw.sign()
 
 
 def _drift(draw: Draw) -> Tensor:
     ramp = torch.linspace(-0.5, 0.5, draw.clean.shape[1], dtype=draw.clean.dtype)
-    return draw.clean + draw.noise + 20.0 * draw.problem.noise_std * draw.sign() * ramp
+    return draw.clean + draw.noise() + 20.0 * draw.problem.noise_std * draw.sign() * ramp
 
 
 def _louder(draw: Draw) -> Tensor:
-    return 1.7 * draw.clean + draw.noise
+    return 1.7 * draw.clean + draw.noise()
 
 
 def _cubed(draw: Draw) -> Tensor:
     peak = draw.clean.abs().amax(1, keepdim=True).clamp_min(1e-12)
-    return draw.clean**3 / peak**2 + draw.noise
+    return draw.clean**3 / peak**2 + draw.noise()
 
 
 def _unseen_damping(draw: Draw) -> Tensor:
     """c uniform in [1, 3] kg/s, where training has [0, 1]."""
     x = draw.x.clone()
     x[:, 1:2] = 1.0 + 2.0 * draw.uniform()
-    return draw.problem.forward(x) + draw.noise
+    return draw.problem.forward(x) + draw.noise()
 
 
 def _diffused(factor: float) -> Shift:
     propagate = Propagator(64, int(factor * STEPS))
-    return lambda draw: propagate(draw.x) + draw.noise
+    return lambda draw: propagate(draw.x) + draw.noise()
 
 
 def shifts_of(problem: Problem) -> dict[str, Shift]:

@@ -79,12 +79,12 @@ class _Judge:
     def in_range(self, count: int) -> tuple[Draw, Tensor]:
         """Fresh in-range items and their strangeness."""
         draw = self.draw(count, 0)
-        return draw, self.strangeness(draw.clean + draw.noise)
+        return draw, self.strangeness(draw.clean + draw.noise())
 
 
 def _promises(judge: _Judge, draw: Draw, strangeness: Tensor) -> list[str]:
     p_value = -strangeness[:, -1]
-    y = draw.clean + draw.noise
+    y = draw.clean + draw.noise()
     batch = y[:TIMED_BATCH]
     judge.score(judge.solve(batch), batch)  # warms up
     solution, solving = timed(lambda: judge.solve(batch))
