@@ -76,7 +76,8 @@ class Blur:
 
     def transfer(self, height: int, width: int) -> Tensor:
         """Fourier transform of the kernel on a periodic grid, its middle at the origin: (..., H, W // 2 + 1)."""
-        return torch.fft.rfft2(periodic_kernel(self.kernel, height, width))
+        out: Tensor = torch.fft.rfft2(periodic_kernel(self.kernel, height, width))
+        return out
 
     def _blurred(self, x: Tensor) -> Tensor:
         rows, columns = self.reach
@@ -130,10 +131,10 @@ def _correlated(x: Tensor, kernel: Tensor) -> Tensor:
     kernel = kernel.to(x)
     if kernel.ndim == 2:
         out = conv2d(x.reshape(batch * channels, 1, height, width), kernel[None, None])
-        return out[:, 0].unflatten(0, (batch, channels))
-    weight = kernel[:, None, None].expand(batch, channels, 1, *kernel.shape[-2:]).flatten(0, 1)
-    out = conv2d(x.reshape(1, batch * channels, height, width), weight, groups=batch * channels)
-    return out[0].unflatten(0, (batch, channels))
+    else:
+        weight = kernel[:, None, None].expand(batch, channels, 1, *kernel.shape[-2:]).flatten(0, 1)
+        out = conv2d(x.reshape(1, batch * channels, height, width), weight, groups=batch * channels)
+    return out.reshape(batch, channels, *out.shape[-2:])
 
 
 def _sources(size: int, reach: int, border: Border, device: torch.device) -> Tensor:

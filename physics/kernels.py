@@ -32,7 +32,7 @@ def disk(radius: float) -> Tensor:
 
 
 def motion(length: float, degrees: float) -> Tensor:
-    """Straight motion over that length (pixels), counter-clockwise from the x axis: a line one pixel wide."""
+    """Straight motion over that length (pixels), at an angle counter-clockwise from the x axis: a line one pixel wide."""
     if not 0.0 <= length < math.inf:
         raise ValueError(f"a motion's length must be a number from 0 up, not {length}")
     x, y = _fine_grid(math.ceil((length + 1.0) / 2.0))
@@ -43,7 +43,7 @@ def motion(length: float, degrees: float) -> Tensor:
 
 
 def tidy(kernel: Tensor) -> Tensor:
-    """Any (kh, kw) as a kernel: sides made odd by zeros, rounding below zero cut off, sum made 1.
+    """Any (kh, kw) as a kernel: sides made odd, an empty rim and rounding below zero cut off, sum made 1.
 
     Raises:
         ValueError: not a matrix, not finite, truly negative somewhere, or of sum zero.
@@ -61,7 +61,8 @@ def tidy(kernel: Tensor) -> Tensor:
     kernel = kernel / kernel.max()  # so that no sum overflows
     height, width = kernel.shape
     odd = torch.nn.functional.pad(kernel, (0, 1 - width % 2, 0, 1 - height % 2))
-    return (odd / odd.sum()).float()
+    odd = _without_rim(_without_rim(odd).T).T
+    return (odd / odd.sum()).float().contiguous()
 
 
 def framed(kernel: Tensor, side: int) -> Tensor:
@@ -71,6 +72,13 @@ def framed(kernel: Tensor, side: int) -> Tensor:
         raise ValueError(f"a kernel of {height} x {width} does not fit into {side} x {side}")
     rows, columns = (side - height) // 2, (side - width) // 2
     return torch.nn.functional.pad(kernel, (columns, side - width - columns, rows, side - height - rows))
+
+
+def _without_rim(kernel: Tensor) -> Tensor:
+    """Without the zero rows that can go from both ends alike: the middle stays where it is."""
+    middle = kernel.shape[0] // 2
+    reach = int((kernel.any(1).nonzero() - middle).abs().max())
+    return kernel[middle - reach : middle + reach + 1]
 
 
 def _fine_grid(reach: int) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,7 @@ def test_disk_has_the_stated_area() -> None:
 def test_motion_runs_counter_clockwise() -> None:
     """Rows point down, so 45 degrees rises to the right."""
     kernel = motion(8, 45)
-    assert kernel.fliplr().diagonal().sum() > 0.7
+    assert kernel.fliplr().diagonal().sum() > 0.6
     assert kernel.diagonal().sum() < 0.2
     torch.testing.assert_close(motion(6, 90), motion(6, 0).T)
 
@@ -50,7 +50,7 @@ def test_motion_runs_counter_clockwise() -> None:
 @given(st.integers(1, 6), st.integers(1, 6), st.floats(1e-30, 1e30))
 def test_tidy_makes_sides_odd_and_the_sum_one(rows: int, columns: int, scale: float) -> None:
     kernel = tidy(torch.rand(rows, columns, dtype=torch.float64) * scale + 1e-3 * scale)
-    assert kernel.shape == (rows + 1 - rows % 2, columns + 1 - columns % 2)
+    assert kernel.shape == (rows + 1 - rows % 2, columns + 1 - columns % 2)  # the rim is not empty
     assert kernel.sum().item() == pytest.approx(1.0, abs=1e-5)
 
 
@@ -71,8 +71,9 @@ def test_tidy_refuses(kernel: Tensor, message: str) -> None:
         tidy(kernel)
 
 
-def test_rounding_below_zero_is_cut_off() -> None:
-    assert tidy(torch.tensor([[-1e-5, 1.0, -1e-5]])).tolist() == [[0.0, 1.0, 0.0]]
+def test_rounding_below_zero_and_an_empty_rim_are_cut_off() -> None:
+    assert tidy(torch.tensor([[-1e-5, 1.0, -1e-5]])).tolist() == [[1.0]]
+    assert tidy(torch.eye(7)[2:5, :] * torch.tensor([0, 0, 1, 1, 0, 0, 0])).shape == (3, 3)
 
 
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
