@@ -32,7 +32,7 @@ def disk(radius: float) -> Tensor:
 
 
 def motion(length: float, degrees: float) -> Tensor:
-    """Straight motion over that length (pixels), at an angle counter-clockwise from the x axis: a line one pixel wide."""
+    """Straight motion over that length (pixels), at that angle counter-clockwise from the x axis; one pixel wide."""
     if not 0.0 <= length < math.inf:
         raise ValueError(f"a motion's length must be a number from 0 up, not {length}")
     x, y = _fine_grid(math.ceil((length + 1.0) / 2.0))
