@@ -12,12 +12,13 @@ from fastapi.openapi.utils import get_openapi
 from service.inference import Inference
 from service.logs import RequestLog
 from service.metrics.api import ApiMetrics, CountRequests
+from service.protocols.um_bridge import Bridge
 from service.queue.connection import connect_async
 from service.queue.jobs import JobStore
 from service.queue.window import Windows
 from service.responses import PROBLEM, install_error_handlers
 from service.rjcp import RjcpWatch
-from service.routes import console, health, jobs, metrics, models, solve
+from service.routes import console, health, jobs, metrics, models, open_inference, solve, um_bridge
 from service.schemas import CompareRequest, InvertRequest, ProblemDocument
 from service.settings import Settings, load_settings
 from service.state import Services
@@ -42,6 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             store=store,
             inference=inference,
             watch=RjcpWatch(inference, Windows(client, window_bounds(settings)), thresholds(settings), limiter),
+            bridge=Bridge(inference),
             limiter=limiter,
             commit=running_commit(settings),
             stopping=asyncio.Event(),
@@ -57,7 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         responses={"default": {"model": ProblemDocument, "description": "any error (RFC 9457)"}},
     )
-    for part in (solve, jobs, models, health, metrics, console):
+    for part in (solve, jobs, models, health, metrics, open_inference, um_bridge, console):
         app.include_router(part.router)
     install_error_handlers(app)
     app.state.metrics = ApiMetrics(running_version(), running_commit(settings))

@@ -14,6 +14,7 @@ ServiceError
 ├── JobGone                 410
 ├── QueueFull               429  carries retry_after_s
 ├── QueueUnavailable        503  carries retry_after_s
+├── NotInTime               504  a protocol without jobs asked for an answer, and the wait ended first
 ├── ModelUnusable           503  the checkpoint is damaged or foreign; the message says what to do
 ├── DeviceUnavailable       503  the asked-for device is not on this machine (start-up only)
 └── SolveFailed             500  a chunk failed in the worker; travels as text in the job, not as a response
@@ -105,6 +106,10 @@ class QueueFull(ServiceError):
 
 class QueueUnavailable(ServiceError):
     status, title = 503, "Queue unavailable"
+
+
+class NotInTime(ServiceError):
+    status, title = 504, "Not in time"
 
 
 class ModelUnusable(ServiceError):

@@ -130,9 +130,13 @@ class Inference:
         """What the checkpoint knows of in-range items; raises UnknownModel, ModelUnusable."""
         return self._load(model, self.manifest(model, version).version).calibration
 
+    def loaded(self, model: str, version: int | None = None) -> LoadedModel:
+        """The problem and its f and g, for those who want to call them; raises UnknownModel, ModelUnusable."""
+        return self._load(model, self.manifest(model, version).version).loaded
+
     def examples(self, model: str) -> dict[str, Any]:
         """A few held-out observations with their truths."""
-        return examples_of(self._load(model, self.manifest(model).version).loaded)
+        return examples_of(self.loaded(model))
 
     def warm(self) -> None:
         """Loads every usable model, and runs each once, so that the first request does not pay for it."""

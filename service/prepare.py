@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -33,15 +34,40 @@ class RawRequest:
 
 def prepare(raw: RawRequest, inference: Inference, settings: Settings) -> NewJob:
     """Everything a POST does before the queue. Raises InvalidInput, MalformedBody, UnknownModel."""
-    data, lax = (_query_data(raw.query), True) if raw.content_type == NPY else (parse_json(raw.body), False)
+    data, lax = (_parsed_query(raw.query), True) if raw.content_type == NPY else (parse_json(raw.body), False)
     given = data.pop("observations", None)
-    parameters = _parameters(raw.kind, data, lax)
+    observe = partial(decode_observations_npy, raw.body) if lax else partial(_required, given, "observations")
+    return job_of(raw.kind, data, observe, inference, settings, lax=lax, idempotency_key=raw.idempotency_key)
+
+
+def job_of(
+    kind: Kind,
+    data: dict[str, Any],
+    observe: Callable[[], np.ndarray],
+    inference: Inference,
+    settings: Settings,
+    *,
+    lax: bool,
+    idempotency_key: str | None = None,
+) -> NewJob:
+    """A job from parameters in the shape of the JSON body and observations that are only decoded once those are valid.
+
+    `lax` reads numbers from strings and names options without their group, as a query does.
+    """
+    parameters = _parameters(kind, data, lax)
     _check_limits(parameters, settings, "" if lax else "options.")
     spec = _spec(parameters, inference)
-    observations = decode_observations_npy(raw.body) if lax else _required(given, "observations")
+    observations = observe()
     _check_count(len(observations), settings)
     inference.check(spec, observations.shape[1])
-    return _job(raw, spec, observations, settings.chunk_items)
+    return _job(kind, spec, observations, settings.chunk_items, idempotency_key)
+
+
+def query_data(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat parameters in the shape of the JSON body: options together."""
+    data: dict[str, Any] = {name: value for name, value in values.items() if name not in _OPTIONS}
+    data["options"] = {name: values[name] for name in _OPTIONS if name in values}
+    return data
 
 
 def _required(value: object, field: str) -> np.ndarray:
@@ -50,10 +76,9 @@ def _required(value: object, field: str) -> np.ndarray:
     return decode_observations(value, field)
 
 
-def _query_data(query: Mapping[str, str]) -> dict[str, Any]:
-    """Query parameters in the shape of the JSON body: options together, methods and constraint parsed."""
-    data: dict[str, Any] = {name: value for name, value in query.items() if name not in _OPTIONS}
-    data["options"] = {name: query[name] for name in _OPTIONS if name in query}
+def _parsed_query(query: Mapping[str, str]) -> dict[str, Any]:
+    """Query parameters in the shape of the JSON body, methods and constraint parsed."""
+    data = query_data(query)
     if "methods" in data:
         data["methods"] = [name.strip() for name in data["methods"].split(",")]
     if "constraint" in data:
@@ -119,10 +144,10 @@ def _canonical(constraint: dict[str, Any] | None) -> str | None:
         raise InvalidInput.at("constraint", "holds NaN or an infinity; every bound must be a finite number") from None
 
 
-def _job(raw: RawRequest, spec: SolveSpec, observations: np.ndarray, chunk_items: int) -> NewJob:
+def _job(kind: Kind, spec: SolveSpec, observations: np.ndarray, chunk_items: int, key: str | None) -> NewJob:
     text = spec.to_json()
-    digest = hashlib.sha256(f"{raw.kind}\n{text}\n{observations.shape}\n".encode())
+    digest = hashlib.sha256(f"{kind}\n{text}\n{observations.shape}\n".encode())
     digest.update(observations.data)
     blocks = [observations[i : i + chunk_items] for i in range(0, len(observations), chunk_items)]
     chunks = tuple(Chunk(encode_npy(block), len(block)) for block in blocks)
-    return NewJob(raw.kind, spec.model, text, chunks, raw.idempotency_key, digest.hexdigest())
+    return NewJob(kind, spec.model, text, chunks, key, digest.hexdigest())

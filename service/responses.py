@@ -43,23 +43,25 @@ def problem(
     detail: str,
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
+    extensions: Mapping[str, Any] | None = None,
 ) -> Response:
-    """One problem document; carries the request id that the log lines carry."""
+    """One problem document, with members of one's own; carries the request id that the log lines carry."""
     slug = title.lower().replace(" ", "-")
     document: dict[str, Any] = {"type": f"urn:deceptron:problem:{slug}", "title": title, "status": status}
     document |= {"detail": detail, "errors": [{"field": e.field, "detail": e.detail} for e in errors]}
+    document |= extensions or {}
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     if request_id:
         document["request_id"] = request_id
     return Response(dump_json(document), status, dict(headers or {}), PROBLEM)
 
 
-def service_problem(error: ServiceError) -> Response:
+def service_problem(error: ServiceError, extensions: Mapping[str, Any] | None = None) -> Response:
     """The problem document of an error of our own tree."""
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    return problem(error.status, error.title, error.detail, error.errors, headers)
+    return problem(error.status, error.title, error.detail, error.errors, headers, extensions)
 
 
 def internal_problem() -> Response:

@@ -12,6 +12,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from service.inference import Inference
+from service.protocols.um_bridge import Bridge
 from service.queue.jobs import JobStore
 from service.queue.records import JobStatus, WorkerInfo
 from service.rjcp import RjcpWatch
@@ -29,6 +30,7 @@ class Services:
     store: JobStore
     inference: Inference
     watch: RjcpWatch
+    bridge: Bridge
     limiter: CapacityLimiter
     commit: str
     stopping: asyncio.Event  # set when the process is asked to stop: whoever waits should answer now

@@ -22,7 +22,7 @@ async def live() -> Response:
 @router.get("/ready", response_class=JSON, responses={503: {"description": "not ready, and why"}})
 async def ready(services: Shared) -> Response:
     """Redis reachable, a worker alive, models loaded, device as asked."""
-    checks, workers = await _checks(services)
+    checks, workers = await checks_of(services)
     ok = all(check["ok"] for check in checks.values())
     shown = [{"id": w.id, "host": w.host, "pid": w.pid, "device": w.device, "engine": w.engine} for w in workers]
     document = {"status": "ready" if ok else "not_ready", "checks": checks, "workers": shown}
@@ -32,7 +32,7 @@ async def ready(services: Shared) -> Response:
 @router.get("", response_class=JSON, responses={503: {"description": "something is wrong; see /health/ready"}})
 async def health(services: Shared) -> Response:
     """One line for a status panel."""
-    checks, workers = await _checks(services)
+    checks, workers = await checks_of(services)
     ok = all(check["ok"] for check in checks.values())
     names = [manifest.name for manifest in await services.in_thread(services.inference.manifests)]
     document = {
@@ -57,7 +57,7 @@ async def _states(services: Services) -> dict[str, str]:
     return {name: report.standing.state for name, report in (await services.watch.reports()).items()}
 
 
-async def _checks(services: Services) -> tuple[dict[str, dict[str, Any]], list[WorkerInfo]]:
+async def checks_of(services: Services) -> tuple[dict[str, dict[str, Any]], list[WorkerInfo]]:
     """The four conditions of being ready, each with a sentence."""
     workers: list[WorkerInfo] = []
     queue = _check(True, "reachable")
