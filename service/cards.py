@@ -3,12 +3,17 @@
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from models.checkpoint import Manifest
 from models.registry import LoadedModel
 from physics.problem import Quantity
 from solvers.plans import METHODS, PRESETS, noise_level
-from trust.calibration import Calibration
+from trust.calibration import TIE, Calibration
+from trust.scores import SCORES
 from trust.verdict import OUT_OF_RANGE_BELOW, SUSPECT_BELOW
 
+HISTOGRAM_BINS = 40
 EXAMPLE_KINDS = ("in range", "five times the noise", "stuck sensors")
 
 
@@ -49,6 +54,25 @@ def model_card(loaded: LoadedModel, calibration: Calibration, versions: list[int
             "out_of_range_below": OUT_OF_RANGE_BELOW,
         },
     }
+
+
+def calibration_histograms(manifest: Manifest, calibration: Calibration) -> dict[str, Any]:
+    """How each score is spread over the calibration set; the last bin also holds the half per cent beyond it."""
+    columns = zip(SCORES, calibration.scores.T.double().numpy(), strict=True)
+    return {
+        "model": manifest.name,
+        "version": manifest.version,
+        "items": len(calibration.scores),
+        "scores": {name: _histogram(column) for name, column in columns},
+    }
+
+
+def _histogram(values: np.ndarray) -> dict[str, list[float]]:
+    low, high = float(values.min()), float(np.quantile(values, 0.995))
+    if high - low <= TIE * abs(high):  # scores that close are ties: one bin says so
+        return {"edges": [low, float(values.max())], "counts": [len(values)]}
+    counts, edges = np.histogram(values.clip(max=high), bins=HISTOGRAM_BINS, range=(low, high))
+    return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
 def examples_of(loaded: LoadedModel) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from models.checkpoint import CheckpointError, Manifest
 from models.registry import LoadedModel, Registry, UnknownCheckpoint
 from physics.constraints import Constraint, ConstraintError, check_feasible, intersect, parse_constraint
 from physics.problem import UnknownProblem
-from service.cards import examples_of, model_card
+from service.cards import calibration_histograms, examples_of, model_card
 from service.errors import DeviceUnavailable, FieldError, InvalidInput, ModelUnusable, ServiceError, UnknownModel
 from service.items import items_of
 from solvers.plans import METHODS, PRESETS, Preset, objective_for, plan_for, rules_for, run_plan
@@ -133,6 +133,11 @@ class Inference:
     def loaded(self, model: str, version: int | None = None) -> LoadedModel:
         """The problem and its f and g, for those who want to call them; raises UnknownModel, ModelUnusable."""
         return self._load(model, self.manifest(model, version).version).loaded
+
+    def histograms(self, model: str, version: int | None = None) -> dict[str, Any]:
+        """How each score is spread over a model's calibration set."""
+        ready = self._load(model, self.manifest(model, version).version)
+        return calibration_histograms(ready.loaded.manifest, ready.calibration)
 
     def examples(self, model: str) -> dict[str, Any]:
         """A few held-out observations with their truths."""

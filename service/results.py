@@ -41,7 +41,8 @@ def _outcome(answers: Sequence[Answer], rows: slice, device: str, engine: str) -
     share = (rows.stop - rows.start) / len(answers[0].items)
     solve_s = share * sum(answer.solve_s for answer in answers)
     diagnose_s = share * sum(answer.diagnose_s for answer in answers)
-    meta = {"device": device, "engine": engine, "solve_s": solve_s, "diagnose_s": diagnose_s}
+    each = [share * answer.solve_s for answer in answers]
+    meta = {"device": device, "engine": engine, "solve_s": solve_s, "diagnose_s": diagnose_s, "method_solve_s": each}
     failed = sum(any(row.get("error") for row in column) for column in zip(*items, strict=True))
     x = encode_npy(np.stack([answer.x[rows] for answer in answers]))
     parts = {X_PART: x, ITEMS: dump_json(items), META: dump_json(meta)}
@@ -58,6 +59,7 @@ class MethodResult:
     method: str
     x: np.ndarray
     items: list[dict[str, Any]]
+    solve_s: float
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def assemble(spec: SolveSpec, chunks: Sequence[Parts]) -> JobResult:
     for k, method in enumerate(spec.methods):
         rows = [_chunk_rows(parts, xs.get(i), k, width) for i, parts in enumerate(chunks)]
         items = [item for _, part in rows for item in part]
-        methods.append(MethodResult(method, np.concatenate([x for x, _ in rows]), items))
+        solve_s = sum(meta["method_solve_s"][k] for meta in metas)
+        methods.append(MethodResult(method, np.concatenate([x for x, _ in rows]), items, solve_s))
     first = metas[0] if metas else {}
     totals = {name: sum(meta[name] for meta in metas) for name in ("solve_s", "diagnose_s")}
     return JobResult(methods, first.get("device", ""), first.get("engine", ""), totals["solve_s"], totals["diagnose_s"])
@@ -105,7 +108,7 @@ def result_json(spec: SolveSpec, kind: str, queued_s: float | None, result: JobR
     head: dict[str, Any] = {"model": spec.model, "version": spec.version}
     tail: dict[str, Any] = {"device": result.device, "engine": result.engine, "timing": timing}
     if kind == "compare":
-        results = [{"method": m.method, "items": _items(m)} for m in result.methods]
+        results = [{"method": m.method, "solve_s": m.solve_s, "items": _items(m)} for m in result.methods]
         return {**head, "rules": rules(spec), **tail, "results": results}
     only = result.methods[0]
     return {**head, "method": only.method, **tail, "items": _items(only)}

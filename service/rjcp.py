@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,16 @@ class Report:
     rjcp: Values
     p_values: Values
     calibration: Values
-    span_s: float
+    window: Sequence[Timed]
+
+    def samples(self) -> dict[str, Any]:
+        """The window itself, oldest first: when, RJCP, combined p-value, verdict."""
+        return {
+            "at": [timed.at for timed in self.window],
+            "rjcp": self.rjcp,
+            "p_value": self.p_values,
+            "verdict": [timed.sample.verdict for timed in self.window],
+        }
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -51,7 +61,7 @@ class Report:
             "since": self.standing.since,
             "version": self.version,
             "reasons": _reasons(self.assessment),
-            "window": {"count": self.assessment.count, "span_s": self.span_s},
+            "window": {"count": self.assessment.count, "span_s": self._span_s()},
             "rjcp": {"median": _quantile(self.rjcp, 0.5), "p95": _quantile(self.rjcp, 0.95)},
             "calibration": {
                 "count": len(self.calibration),
@@ -63,6 +73,9 @@ class Report:
             if drift is None
             else {**_test(drift.worst), "rjcp": _test(drift.rjcp), "p_values": _test(drift.p_values)},
         }
+
+    def _span_s(self) -> float:
+        return self.window[-1].at - self.window[0].at if self.window else 0.0
 
 
 class RjcpWatch:
@@ -93,8 +106,7 @@ class RjcpWatch:
         assessment, rjcp, p_values, calibration = found
         state = assessment.state(State(before.state))
         standing = await self._windows.judge(name, before, state)
-        span_s = window[-1].at - window[0].at if window else 0.0
-        return Report(manifest.version, standing, assessment, rjcp, p_values, calibration, span_s)
+        return Report(manifest.version, standing, assessment, rjcp, p_values, calibration, window)
 
     def _assess(self, manifest: Manifest, window: list[Timed]) -> tuple[Assessment, Values, Values, Values]:
         calibration = calibration_rjcp(self._inference, manifest.name, manifest.version)

@@ -4,11 +4,12 @@ import sys
 
 import click
 
+from service.cli.complete import completion
 from service.cli.invert import invert, models
 from service.cli.measure import bench, train
 from service.cli.serve import api, serve, worker
 from service.cli.show import demo
-from service.client.types import ClientError
+from service.client.types import ClientError, Unreachable
 from service.errors import DeviceUnavailable, ServiceError
 
 _EXTRA = "this command needs the server's packages: pip install 'deceptron-service[server,cpu]'"
@@ -20,7 +21,7 @@ def cli() -> None:
     """Inversion as a service: from an observation to the unknowns behind it, and whether to believe them."""
 
 
-for command in (serve, api, worker, invert, demo, models, bench, train):
+for command in (serve, api, worker, invert, demo, models, bench, train, completion):
     cli.add_command(command)
 
 
@@ -32,6 +33,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except click.Abort:
+        click.echo("Aborted.", err=True)
         sys.exit(130)
     except Exception as error:
         click.echo(f"Error: {_sentence(error)}", err=True)
@@ -41,6 +43,8 @@ def main() -> None:
 def _sentence(error: Exception) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
+    if isinstance(error, Unreachable):
+        return f"{error}; is it running there? `deceptron serve` starts one"
     if isinstance(error, ServiceError | ClientError):
         return str(error)
     if isinstance(error, ModuleNotFoundError):

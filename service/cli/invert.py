@@ -7,6 +7,7 @@ import click
 import numpy as np
 
 from service.arrays import as_observations, decode_npy, encode_npy
+from service.cli.complete import model_names
 from service.cli.tables import item_rows, table
 from service.client import Client, Comparison, Result, Retries
 from service.client.flows import Options
@@ -17,7 +18,7 @@ RETRIES = Retries(attempts=3)  # somebody is watching: say soon that nobody answ
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("file", type=click.File("rb"))
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True)
 @click.option("--preset", type=click.Choice(["product", "paper"]), help="The rules.  [the model's own]")

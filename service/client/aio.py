@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -11,7 +12,7 @@ import httpx
 from service.client import flows
 from service.client.flows import Call, Flow, Options, Pause
 from service.client.progress import progress_bar
-from service.client.types import Comparison, Job, Result, Retries, read_result
+from service.client.types import ClientError, Comparison, Job, Result, Retries, read_result
 
 T = TypeVar("T")
 
@@ -20,7 +21,7 @@ class AsyncClient:
     """A running service at `url`. Use it as an async context manager, or `await close()`. Raises ClientError."""
 
     def __init__(self, url: str, *, retries: Retries | None = None, progress: bool | None = None) -> None:
-        self._http = httpx.AsyncClient(base_url=url)
+        self._http = httpx.AsyncClient(base_url=flows.base_url(url))
         self._retries = retries or Retries()
         self._progress = progress
 
@@ -36,7 +37,7 @@ class AsyncClient:
     ) -> Result:
         """The unknowns behind `observations`, (m,) or (B, m), waiting as long as it takes (or `timeout_s`)."""
         queued = await self.submit(model, observations, method=method, options=options, constraint=constraint)
-        result = await self.result(await self.wait(queued, timeout_s))
+        result = await self.result(await self._finish(queued, timeout_s))
         if not isinstance(result, Result):
             raise TypeError("the service answered an inversion with a comparison")
         return result
@@ -54,7 +55,7 @@ class AsyncClient:
         """Every method (or those named) under the same rules, with histories."""
         chosen = {} if methods is None else {"methods": list(methods)}
         queued = await self._run(self._submission("compare", model, observations, chosen, options, constraint))
-        result = await self.result(await self.wait(queued, timeout_s))
+        result = await self.result(await self._finish(queued, timeout_s))
         if not isinstance(result, Comparison):
             raise TypeError("the service answered a comparison with an inversion")
         return result
@@ -125,6 +126,15 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _finish(self, job: Job, timeout_s: float | None) -> Job:
+        """The finished job; one that nobody waits for any longer (Ctrl-C) is canceled on the server."""
+        try:
+            return await self.wait(job, timeout_s)
+        except asyncio.CancelledError:
+            with suppress(ClientError):
+                await self._run(flows.delete(job.id, False, Retries(attempts=1)))
+            raise
 
     def _submission(
         self,

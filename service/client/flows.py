@@ -194,6 +194,11 @@ def delete(job_id: str, purge: bool, retries: Retries) -> Flow[Job | None]:
     return None if response.status_code == 204 else read_job(response.json())
 
 
+def base_url(url: str) -> str:
+    """The address as httpx wants it: people leave out http://."""
+    return url if "://" in url else f"http://{url}"
+
+
 def build(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
     """The call as an httpx request."""
     return http.build_request(

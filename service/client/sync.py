@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -10,7 +11,7 @@ import httpx
 from service.client import flows
 from service.client.flows import Call, Flow, Options, Pause
 from service.client.progress import progress_bar
-from service.client.types import Comparison, Job, Result, Retries, read_result
+from service.client.types import ClientError, Comparison, Job, Result, Retries, read_result
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ class Client:
     """A running service at `url`. Use it as a context manager, or `close()` it. Raises ClientError."""
 
     def __init__(self, url: str, *, retries: Retries | None = None, progress: bool | None = None) -> None:
-        self._http = httpx.Client(base_url=url)
+        self._http = httpx.Client(base_url=flows.base_url(url))
         self._retries = retries or Retries()
         self._progress = progress
 
@@ -35,7 +36,7 @@ class Client:
     ) -> Result:
         """The unknowns behind `observations`, (m,) or (B, m), waiting as long as it takes (or `timeout_s`)."""
         queued = self.submit(model, observations, method=method, options=options, constraint=constraint)
-        result = self.result(self.wait(queued, timeout_s))
+        result = self.result(self._finish(queued, timeout_s))
         if not isinstance(result, Result):
             raise TypeError("the service answered an inversion with a comparison")
         return result
@@ -53,7 +54,7 @@ class Client:
         """Every method (or those named) under the same rules, with histories."""
         chosen = {} if methods is None else {"methods": list(methods)}
         queued = self._run(self._submission("compare", model, observations, chosen, options, constraint))
-        result = self.result(self.wait(queued, timeout_s))
+        result = self.result(self._finish(queued, timeout_s))
         if not isinstance(result, Comparison):
             raise TypeError("the service answered a comparison with an inversion")
         return result
@@ -124,6 +125,15 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _finish(self, job: Job, timeout_s: float | None) -> Job:
+        """The finished job; one that nobody waits for any longer (Ctrl-C) is canceled on the server."""
+        try:
+            return self.wait(job, timeout_s)
+        except KeyboardInterrupt:
+            with suppress(ClientError):
+                self._run(flows.delete(job.id, False, Retries(attempts=1)))
+            raise
 
     def _submission(
         self,

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from service.errors import ServiceError
+from service.errors import ServiceError, UnknownModel
 from service.queue.records import WorkerInfo
 from service.responses import JSON
 from service.state import Services, Shared
@@ -51,6 +51,15 @@ async def rjcp(services: Shared) -> Response:
     """Per model: how its last answers compare with its calibration set, and whether that is still ok."""
     reports = await services.watch.reports()
     return JSON({"models": {name: report.document() for name, report in reports.items()}})
+
+
+@router.get("/rjcp/{model}", response_class=JSON)
+async def rjcp_of(model: str, services: Shared) -> Response:
+    """One model's report, and the answers it rests on: time, RJCP, combined p-value and verdict of each."""
+    report = (await services.watch.reports()).get(model)
+    if report is None:
+        raise UnknownModel(f"no model named {model[:100]!r} is served here")
+    return JSON({**report.document(), "samples": report.samples()})
 
 
 async def _states(services: Services) -> dict[str, str]:

@@ -29,5 +29,11 @@ async def examples(name: str, services: Shared) -> Response:
     return JSON(await services.in_thread(services.inference.examples, name))
 
 
+@router.get("/{name}/calibration", response_class=JSON)
+async def calibration(name: str, services: Shared, version: int | None = None) -> Response:
+    """A histogram of every score over the model's calibration set: what usual looks like."""
+    return JSON(await services.in_thread(services.inference.histograms, name, version))
+
+
 def _cards(inference: Inference) -> list[dict[str, Any]]:
     return [inference.card(manifest.name, manifest.version) for manifest in inference.manifests()]

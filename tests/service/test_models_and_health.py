@@ -32,6 +32,37 @@ def test_examples_can_be_posted_back(http: httpx.Client) -> None:
     assert job["status"] == "succeeded"
 
 
+def test_calibration_histograms(http: httpx.Client) -> None:
+    """They hold every calibration item, and a score that cannot tell requests apart is one bin."""
+    found = http.get("/models/oscillator/calibration").json()
+    assert set(found["scores"]) == set(http.get("/models/oscillator").json()["calibration"]["quantiles"])
+    for histogram in found["scores"].values():
+        assert sum(histogram["counts"]) == found["items"]
+        assert len(histogram["edges"]) == len(histogram["counts"]) + 1
+        assert histogram["edges"] == sorted(histogram["edges"])
+    assert len(found["scores"]["rjcp"]["counts"]) > 10
+    linear = http.get("/models/oscillator-paper/calibration").json()["scores"]["rjcp"]
+    assert linear["counts"] == [found["items"]]
+    assert http.get("/models/nonsense/calibration").status_code == 404
+
+
+def test_rjcp_of_one_model_is_its_window(http: httpx.Client) -> None:
+    examples = http.get("/models/oscillator/examples").json()
+    body = {"model": "oscillator", "observations": examples["observations"][:2]}
+    http.post("/invert", json=body, headers={"Prefer": "wait=20"})
+
+    def seen() -> dict[str, Any] | None:
+        answer: dict[str, Any] = http.get("/health/rjcp/oscillator").json()
+        return answer if len(answer["samples"]["at"]) >= 2 else None
+
+    found = wait_for(seen)
+    samples = found.pop("samples")
+    assert set(found) == set(http.get("/health/rjcp").json()["models"]["oscillator"])
+    assert {len(values) for values in samples.values()} == {found["window"]["count"]}
+    assert samples["at"] == sorted(samples["at"])
+    assert http.get("/health/rjcp/nonsense").status_code == 404
+
+
 def test_methods_are_those_of_the_solver() -> None:
     assert ALL_METHODS == METHODS
 

@@ -97,6 +97,7 @@ def test_compare_runs_every_method_under_one_set_of_rules(http: httpx.Client, ob
     assert result["rules"]["preset"] == "paper"
     assert result["rules"]["max_iterations"] == 30
     assert [entry["method"] for entry in result["results"]] == methods
+    assert sum(entry["solve_s"] for entry in result["results"]) == pytest.approx(result["timing"]["solve_s"])
     for entry in result["results"]:
         assert len(entry["items"]) == 2
         assert all(item["history"] for item in entry["items"])
