@@ -4,8 +4,9 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from importlib.metadata import version as package_version
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from training.trainer import Trainer
 from trust.calibrate import calibrate
 
 BUDGETS = ("smoke", "full")
+ENTRY_POINT_GROUP = "deceptron.recipes"
 EXAMPLES = 6
 
 
@@ -33,12 +35,21 @@ class UnknownRecipe(LookupError):
 
 
 def find_recipe(name: str, budget: str) -> Recipe:
-    """A recipe at its full or smoke size."""
-    if name not in RECIPES:
-        raise UnknownRecipe(f"no recipe named {name!r}; there are {', '.join(sorted(RECIPES))}")
+    """A recipe at its full or smoke size: a shipped one, or one under the entry point group ``deceptron.recipes``.
+
+    Raises:
+        UnknownRecipe: nothing is registered under that name.
+        TypeError: what is registered is not a Recipe.
+    """
     if budget not in BUDGETS:
         raise ValueError(f"budget must be one of {', '.join(BUDGETS)}, not {budget!r}")
-    return RECIPES[name] if budget == "full" else RECIPES[name].smoke()
+    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    if name not in RECIPES and name not in registered:
+        raise UnknownRecipe(f"no recipe named {name!r}; there are {', '.join(sorted({*RECIPES, *registered}))}")
+    recipe = RECIPES[name] if name in RECIPES else registered[name].load()
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"{name!r} is registered as {registered[name].value}, which is not a Recipe")
+    return recipe if budget == "full" else recipe.smoke()
 
 
 def train(
@@ -48,6 +59,7 @@ def train(
     budget: str = "full",
     resume: bool = False,
     quiet: bool = False,
+    version: int | None = None,
 ) -> Path:
     """Trains once per seed and keeps the first seed's checkpoint; its manifest holds the metrics of all.
 
@@ -57,6 +69,8 @@ def train(
     if not seeds:
         raise ValueError("training needs at least one seed")
     chosen = find_recipe(recipe, budget) if isinstance(recipe, str) else recipe
+    if version is not None:
+        chosen = replace(chosen, version=version)
     problem = load_problem(chosen.problem)
     training = split_of(problem, chosen, Split.TRAIN)
     directory, spread = out, dict[str, dict[str, float]]()

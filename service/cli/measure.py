@@ -28,14 +28,15 @@ def bench(name: str, out: Path | None, items: int, repeats: int, quick: bool) ->
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="May be repeated.")
 @click.option("--budget", type=click.Choice(["smoke", "full"]), default="full", show_default=True)
 @click.option("--resume/--restart", default=True, show_default=True, help="Go on from an interrupted run.")
-def train(recipe: str, out: Path, seeds: tuple[int, ...], budget: str, resume: bool) -> None:
-    """Train RECIPE and write its checkpoint."""
+@click.option("--version", type=click.IntRange(min=1), help="Number of the checkpoint.  [the recipe's]")
+def train(recipe: str, out: Path, seeds: tuple[int, ...], budget: str, resume: bool, version: int | None) -> None:
+    """Train RECIPE (a shipped one, or one that an installed package registers) and write its checkpoint."""
     from training.run import UnknownRecipe
     from training.run import train as run
     from training.trainer import CannotResume
 
     try:
-        click.echo(f"checkpoint: {run(recipe, out, seeds, budget, resume)}")
+        click.echo(f"checkpoint: {run(recipe, out, seeds, budget, resume, version=version)}")
     except UnknownRecipe as error:
         raise click.UsageError(str(error)) from None
     except CannotResume as error:
