@@ -14,6 +14,7 @@ from benchmarks.directions import (
     SWAPPED,
     TIED,
     Outcomes,
+    ablation_goals,
     layer_claims,
     layers_name,
     step_claims,
@@ -70,6 +71,7 @@ def run(setup: Setup) -> Report:
     for name, outcomes in (solved | steps).items():
         _keep(report, name, outcomes)
     deep = {variant.name: solved.pop(variant.name) for variant in stacks}
+    report.goals += ablation_goals(solved)
     _section(report, "Losses, ties and probes", training_claims(solved), solved)
     _section(report, "The step, on the same weights", step_claims(steps), steps)
     _section(report, "Layers", layer_claims(deep), deep)

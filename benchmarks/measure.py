@@ -1,16 +1,17 @@
 """Running methods under one protocol: same observations, rules and projector for all, every row kept."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from benchmarks.task import Task
 from models.registry import LoadedModel
 from physics.problem import Problem
-from solvers.plans import Preset, objective_for, plan_for, rules_for, run_plan
+from solvers.plans import Preset
 from solvers.solve import Status
 from training.data import Items, Split, draw
 from training.evaluate import at_noise_level
@@ -51,17 +52,23 @@ def first(items: Items, count: int) -> Items:
     return Items(items.x[:count], items.clean[:count], items.y[:count])
 
 
+def joined(draws: Sequence[Items]) -> Items:
+    """Several draws as one."""
+    x, clean, y = (torch.cat([getattr(items, name) for items in draws]) for name in ("x", "clean", "y"))
+    return Items(x, clean, y)
+
+
 def measure(loaded: LoadedModel, preset: Preset, method: str, items: Items, label: str = "") -> Measured:
-    """Solves items by a named method; timed on the second run, the first one warms up."""
-    problem, deceptron = loaded.problem, loaded.deceptron
-    objective = objective_for(preset, problem, deceptron)
-    observation = items.y.to(objective.scale)
-    plan, rules = plan_for(method, preset, problem.n), rules_for(preset, problem.m, loaded.manifest.refinements)
-    run_plan(plan, objective, observation[:8], problem.start, rules)
-    outcome, seconds = timed(lambda: run_plan(plan, objective, observation, problem.start, rules))
-    solution = outcome.solution
+    """Solves items by a named method as one batch."""
+    return measured(label or method, Task.of(loaded, preset, method, items), loaded.problem, items)
+
+
+def measured(label: str, task: Task, problem: Problem, items: Items) -> Measured:
+    """Runs a task on all of its items as one batch; timed once warm."""
+    task.warm_up()
+    solution, seconds = timed(lambda: task.solve(slice(None)))
     return Measured(
-        label or method,
+        label,
         solution.x,
         solution.status == Status.CONVERGED,
         at_noise_level(problem, solution.x, items.y),

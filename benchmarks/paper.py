@@ -1,14 +1,16 @@
 """``deceptron bench paper``: the published protocol, beside what the published tables leave out."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from benchmarks.charts import residual_figure
-from benchmarks.measure import Measured, estimate, first, held_out_items, measure, quartiles, rmse
+from benchmarks.goals import Goal, at_least
+from benchmarks.measure import Measured, estimate, first, held_out_items, joined, measure, quartiles, rmse
 from benchmarks.report import Report
 from benchmarks.setup import Setup
-from benchmarks.steps import step_table
+from benchmarks.steps import OWN, Cost, best, step_table
 from benchmarks.timing import trace
 from models.registry import LoadedModel
 from solvers.gradient import FixedStepGradient
@@ -19,6 +21,15 @@ from training.evaluate import at_noise_level
 
 ITERATING = ("dipg", "gn", "lm", "gd", "lbfgs")
 METHODS = (*ITERATING, "oneshot")
+STEP_RATIO, SOLVE_RATIO, GRADIENT_ITERATIONS = 7, 11, 40
+WHY_TWO = (
+    "An exact step needs a third iteration where the first residual exceeds 0.833, which is so for about half of the "
+    "items (column *needs 3 or more*); over the 20 items of the published notebook 2 or 3 is a coin toss."
+)
+WHY_FAILED = (
+    "The published curve ends at the projection of g(y*), and where that misses the tolerance it stalls; x-GD ends by "
+    "the published rule against crawling."
+)
 
 
 @dataclass(frozen=True)
@@ -52,12 +63,12 @@ def run(setup: Setup) -> Report:
 
 def _one_problem(setup: Setup, report: Report, loaded: LoadedModel, published: Published) -> None:
     name, seed = loaded.manifest.name, loaded.manifest.data["seed"]
+    heat = loaded.problem.name == "heat1d"
     report.protocol(name, rules_for("paper", loaded.problem.m))
     draws = [held_out_items(loaded.problem, setup.items, seed, repeat) for repeat in range(setup.repeats)]
-    rows = [
-        _row(report, loaded, [measure(loaded, "paper", m, items) for items in draws], draws, published) for m in METHODS
-    ]
-    if loaded.problem.name == "heat1d":
+    found = {method: [measure(loaded, "paper", method, items) for items in draws] for method in METHODS}
+    rows = [_row(report, loaded, measured, draws, published) for measured in found.values()]
+    if heat:
         rows.append(_row(report, loaded, [_scaled_gradient(loaded, items) for items in draws], draws, published))
     linear = LinearEstimator.fit(draw(loaded.problem, Split.TRAIN, loaded.manifest.data["train"], seed))
     for label, guess in (("linear MMSE", None), ("prior mean", linear.prior_mean)):
@@ -66,21 +77,56 @@ def _one_problem(setup: Setup, report: Report, loaded: LoadedModel, published: P
             for items in draws
         ]
         rows.append(_row(report, loaded, estimates, draws, published))
-    columns = [
-        "method",
-        "iterations",
-        "published",
-        "success",
-        "published",
-        "needs 3 or more",
-        "x-RMSE",
-        "at noise level",
-    ]
-    report.table(f"{name}, {len(draws)} x {len(draws[0].x)} items", columns, rows)
-    if loaded.problem.name == "heat1d":
-        step_table(report, loaded, "paper", draws[0], setup.budget_s)
+    columns = ["method", "iterations", "published", "success", "published", "needs 3 or more", "x-RMSE"]
+    report.table(f"{name}, {len(draws)} x {len(draws[0].x)} items", [*columns, "at noise level"], rows)
+    if heat:
+        costs = step_table(report, loaded, "paper", joined(draws), setup.budget_s)
+        report.goals += _count_goals(found) + _cost_goals(costs)
     traces = [trace(loaded, "paper", method, first(draws[0], 256)) for method in ITERATING]
     report.figure(residual_figure(f"{name}-residual.png", name, traces))
+
+
+def _count_goals(found: Mapping[str, Sequence[Measured]]) -> list[Goal]:
+    """Iterations and success on Heat-1D."""
+    counts = {method: quartiles(torch.cat([one.iterations for one in found[method]])) for method in ITERATING}
+    low, middle, high = counts[OWN]
+    success = [torch.cat([one.converged for one in found[m]]).double().mean().item() for m in ITERATING]
+    newton = [counts[method][1] for method in ("gn", "lm")]
+    return [
+        Goal(
+            "Heat-1D: D-IPG's iterations, median [quartiles]",
+            "3, within [2, 3]",
+            f"{middle:g} [{low:g}, {high:g}]",
+            middle == 3 and low >= 2 and high <= 3,
+            WHY_TWO,
+        ),
+        Goal("Heat-1D: GN's and LM's median", "3", ", ".join(f"{n:g}" for n in newton), newton == [3, 3], WHY_TWO),
+        at_least("Heat-1D: x-GD's median", GRADIENT_ITERATIONS, [counts["gd"][1]]),
+        at_least(f"Heat-1D: success of {', '.join(ITERATING)}", 1.0, success, WHY_FAILED),
+    ]
+
+
+def _cost_goals(costs: dict[str, Cost]) -> list[Goal]:
+    own, rival = costs[OWN], best(costs)
+    goals = []
+    for batch, price in own.step.items():
+        figure = f"Heat-1D: a step of our best GN or LM over D-IPG's, batch {batch}"
+        goals.append(at_least(figure, STEP_RATIO, [rival.step[batch] / price]))
+    for batch, price in own.whole.items():
+        figure = f"Heat-1D: a solve of our best GN or LM over D-IPG's, batch {batch}"
+        goals.append(at_least(figure, SOLVE_RATIO, [rival.whole[batch] / price], _why_dear(own, rival, batch)))
+    return goals
+
+
+def _why_dear(own: Cost, rival: Cost, batch: int) -> str:
+    """What a solve costs beyond its steps, in steps."""
+    steps, rival_steps = (cost.whole[batch] / cost.step[batch] for cost in (own, rival))
+    return (
+        f"D-IPG's solve costs {steps:.1f} of its own steps, the rival's {rival_steps:.1f}: the same number of "
+        "iterations, and around them a start, a last look and stragglers, which weigh more beside a cheap step "
+        f"(medians: {rival.median[batch] / own.median[batch]:.1f} times; batch {max(own.whole)} without stragglers: "
+        f"{rival.unheld / own.unheld:.1f})."
+    )
 
 
 def _row(

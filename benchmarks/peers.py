@@ -13,7 +13,8 @@ from benchmarks.measure import Measured, first, held_out_items, measure, quartil
 from benchmarks.report import Report, significant, significant_spread, spread
 from benchmarks.setup import Setup
 from benchmarks.single import PEERS, Single, solved_by
-from benchmarks.timing import BATCHES, Task, microseconds_per_item
+from benchmarks.task import Task
+from benchmarks.timing import BATCHES, microseconds_per_item
 from models.registry import LoadedModel
 from solvers.plans import Preset, rules_for
 from training.data import Items

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks import goals
 from benchmarks.charts import Figure
+from benchmarks.goals import Goal
 from benchmarks.measure import Measured
 from solvers.solve import Rules
 from training.data import Items
@@ -29,16 +31,15 @@ class Report:
     sections: list[str | Figure] = field(default_factory=list)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
 
     def text(self, text: str) -> None:
         """Adds a paragraph."""
         self.sections.append(text)
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
-        """Adds a Markdown table."""
-        lines = [f"### {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        lines += ["| " + " | ".join(row) + " |" for row in rows]
-        self.sections.append("\n".join(lines))
+        """Adds a Markdown table under a heading."""
+        self.sections.append(f"### {title}\n\n{markdown_table(columns, rows)}")
 
     def figure(self, figure: Figure) -> None:
         """Adds a figure; the Markdown links it once it has been drawn."""
@@ -89,6 +90,8 @@ class Report:
         """The whole report; figures appear where their PNG is among the names ``drawn``."""
         machine = ", ".join(f"{name} {value}" for name, value in self.machine().items())
         parts = [f"## {self.name}", f"`{self.command}` ({machine})"]
+        if self.goals:
+            parts.append(f"### Goals\n\n{markdown_table(goals.COLUMNS, [goal.row() for goal in self.goals])}")
         for section in self.sections:
             if isinstance(section, str):
                 parts.append(section)
@@ -105,10 +108,17 @@ class Report:
             "command": self.command,
             "machine": self.machine(),
             "rules": _plain(self.rules),
+            "goals": [asdict(goal) for goal in self.goals],
             "rows": self.rows,
             "figures": [_plain(asdict(figure)) for figure in self.figures()],
         }
         (directory / f"{self.name}.json").write_text(json.dumps(document, allow_nan=False))
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown has it."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ import benchmarks.scaling
 import benchmarks.trust
 from benchmarks.measure import timed
 from benchmarks.report import Report
+from benchmarks.results import record
 from benchmarks.setup import Setup
 from models.registry import Registry
 
@@ -35,7 +36,8 @@ def main(
     """Runs one benchmark, or ``all``; tables go to standard output, progress and times to standard error.
 
     Args:
-        out: a directory for NAME.md, NAME.json and the figures; nothing is written without it.
+        out: a directory for NAME.md, NAME.json and the figures, gathered in OUT.md beside it; nothing is written
+            without it.
     """
     if name not in (*BENCHMARKS, "all"):
         raise UnknownBenchmark(f"no benchmark named {name!r}; there are {', '.join([*BENCHMARKS, 'all'])}")
@@ -47,6 +49,7 @@ def main(
         sys.stderr.write(f"bench {each}: {seconds:.0f} s\n")
         if out is not None:
             report.write(out, _drawn(report, out))
+            record(report, seconds, out)
 
 
 def _drawn(report: Report, out: Path) -> list[str]:

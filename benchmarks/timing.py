@@ -1,7 +1,8 @@
 """Wall times: of one item alone and in a batch, of one step, and along a solve."""
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from benchmarks.charts import Trace
 from benchmarks.measure import timed
+from benchmarks.task import Task
 from models.registry import LoadedModel
 from solvers.method import Method, Objective
-from solvers.plans import Plan, Preset, objective_for, plan_for, rules_for, run_plan
+from solvers.plans import Preset
 from solvers.solve import Rules, solve
 from training.data import Items
 
@@ -20,38 +22,7 @@ BATCHES = (1, 256)
 MOST_REPEATS = 50
 STRAGGLERS = 0.05
 CLOCK_S = 1e-6  # no step is measured as shorter
-
-
-@dataclass(frozen=True)
-class Task:
-    """A plan on observations (N, m) under rules, ready to be run on any of their rows."""
-
-    plan: Plan
-    objective: Objective
-    observation: Tensor
-    prior: Tensor
-    rules: Rules
-
-    @classmethod
-    def of(cls, loaded: LoadedModel, preset: Preset, method: str, items: Items) -> "Task":
-        """What ``measure`` runs for a method's name."""
-        problem = loaded.problem
-        objective = objective_for(preset, problem, loaded.deceptron)
-        return cls(
-            plan_for(method, preset, problem.n),
-            objective,
-            items.y.to(objective.scale),
-            torch.tensor(problem.start),
-            rules_for(preset, problem.m, loaded.manifest.refinements),
-        )
-
-    def warm_up(self) -> None:
-        """One iteration of the first row."""
-        replace(self, rules=replace(self.rules, max_iterations=1)).run(slice(0, 1))
-
-    def run(self, rows: slice) -> None:
-        """Solves those rows, the answer dropped."""
-        run_plan(self.plan, self.objective, self.observation[rows], self.prior, self.rules)
+EVERY = slice(None)
 
 
 def microseconds_per_item(task: Task, batch: int, budget_s: float) -> list[float]:
@@ -60,15 +31,28 @@ def microseconds_per_item(task: Task, batch: int, budget_s: float) -> list[float
     Iterations differ between items, so that mean and median do; in a block the slowest row keeps the others' company.
     A block is shorter than ``batch`` only where there is no other.
     """
-    size = min(batch, len(task.observation))
-    blocks = [slice(i, i + size) for i in range(0, len(task.observation) - size + 1, size)]
-    task.warm_up()
-    times: list[float] = []
-    for block in blocks:
-        times.append(timed(partial(task.run, block))[1])
-        if sum(times) > budget_s:
+    return side_by_side({"": task}, batch, budget_s)[""]
+
+
+def side_by_side(tasks: Mapping[str, Task], batch: int, budget_s: float) -> dict[str, list[float]]:
+    """The same for several tasks on the same blocks, one after the other on each: ratios between them can be trusted.
+
+    What else the machine does falls on all alike; ``budget_s`` is for all of them together.
+    """
+    count = min(len(task.observation) for task in tasks.values())
+    size = min(batch, count)
+    for task in tasks.values():
+        task.warm_up()
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    spent = 0.0
+    for first in range(0, count - size + 1, size):
+        for name, task in tasks.items():
+            seconds = timed(partial(task.run, slice(first, first + size)))[1]
+            times[name].append(1e6 * seconds / size)
+            spent += seconds
+        if spent > budget_s:
             break
-    return [1e6 * seconds / size for seconds in times]
+    return times
 
 
 def seconds_per_step(
@@ -102,19 +86,9 @@ def trace(loaded: LoadedModel, preset: Preset, method: str, items: Items) -> Tra
     task.warm_up()
     stamps: list[float] = []
     still = replace(task.rules, max_iterations=0)
+    stamps.append(timed(partial(replace(task, rules=still).run, EVERY))[1])
     began = time.perf_counter()
-    run_plan(task.plan, task.objective, task.observation, task.prior, still)
-    stamps.append(time.perf_counter() - began)
-    began = time.perf_counter()
-    solution = run_plan(
-        task.plan,
-        task.objective,
-        task.observation,
-        task.prior,
-        task.rules,
-        history=True,
-        progress=lambda done, total: stamps.append(time.perf_counter() - began),
-    ).solution
+    solution = task.solve(EVERY, True, lambda done, total: stamps.append(time.perf_counter() - began))
     if solution.history is None:
         raise ValueError("a solve that was asked for its history returned none")
     history = solution.history.double()

@@ -7,7 +7,7 @@ import click
 
 @click.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), help="A folder for tables, figures and all rows.")
+@click.option("--out", type=click.Path(path_type=Path), help="A folder for tables, figures and rows; OUT.md sums up.")
 @click.option("--items", type=click.IntRange(min=20), default=500, show_default=True, help="Held-out items per repeat.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Draws of that many items.")
 @click.option("--quick", is_flag=True, help="All of it cut short, to see that it runs; its figures mean nothing.")

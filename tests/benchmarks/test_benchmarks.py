@@ -12,6 +12,9 @@ import pytest
 from benchmarks import author, scaling
 from benchmarks.ablation import RELAXATIONS
 from benchmarks.directions import BASE, COVARIANCE, NO_CYCLE, NO_JCP, SWAPPED, TIED
+from benchmarks.followup import THEIRS
+from benchmarks.prices import PRICED
+from benchmarks.product import SCOPES
 from benchmarks.report import Report
 from benchmarks.run import BENCHMARKS, UnknownBenchmark, main
 from benchmarks.setup import Setup
@@ -75,15 +78,38 @@ def test_paper_has_both_problems_and_the_cost_of_a_step(reports: dict[str, Repor
     assert all(len(row["x_rmse"]) == 20 for row in report.rows if "x_rmse" in row)
 
 
+QUICK_MODELS = ("heat1d", "oscillator", "heat1d_nonlinear", "heat3d")  # Allen-Cahn takes minutes
+
+
 def test_product_has_every_method_alone_and_in_a_batch(reports: dict[str, Report]) -> None:
     report = reports["product"]
-    for name in ("heat1d", "oscillator"):
-        assert {*METHODS, "linear MMSE", "prior mean"} <= first_cells(report, f"{name}, 1 x 20")
-    timed = [row for row in report.rows if row["method"] in METHODS]
+    assert {*QUICK_MODELS, "allen_cahn2d"} == set(SCOPES)
+    for name in QUICK_MODELS:
+        assert {*METHODS, "lm, from g(y*)", "linear MMSE", "prior mean"} <= first_cells(report, f"{name}, 1 x 20")
+    for name in ("oscillator", "heat1d_nonlinear"):
+        assert "lm, 8 starts" in first_cells(report, f"{name}, 1 x 20")
+    timed = [row for row in report.rows if row.get("method") in METHODS and "tolerance" not in row]
     assert all(row["microseconds"].keys() == {1, 256} for row in timed)
     assert {figure.file for figure in report.figures()} == {
-        f"{name}-{kind}.png" for name in ("heat1d", "oscillator") for kind in ("error", "residual")
+        f"{name}-{kind}.png" for name in QUICK_MODELS for kind in ("error", "residual")
     }
+
+
+def test_product_has_the_follow_ups_tolerances_and_prices(reports: dict[str, Report]) -> None:
+    report = reports["product"]
+    for name in ("heat1d_nonlinear", "heat3d"):
+        assert THEIRS in first_cells(report, f"{name} at the follow-up's tolerance")
+        assert first_cells(report, f"{name}: a whole solve to the follow-up's") == set(PRICED)
+        assert first_cells(report, f"{name}: a whole solve to the noise level") == set(PRICED)
+
+
+def test_goals_name_what_was_promised(reports: dict[str, Report]) -> None:
+    figures = {name: " ".join(goal.figure for goal in report.goals) for name, report in reports.items()}
+    assert all(words in figures["paper"] for words in ("x-GD", "success", "a step of", "a solve of", "batch 256"))
+    assert all(words in figures["product"] for words in ("linear MMSE", "auto at", "8 starts", "heat3d", "LM's cost"))
+    assert all(words in figures["ablation"] for words in ("without JCP", "tied"))
+    (success,) = (goal for goal in reports["product"].goals if "heat3d: D-IPG's success" in goal.figure)
+    assert success.holds
 
 
 def test_ablation_judges_each_claim_and_keeps_each_variant(reports: dict[str, Report]) -> None:
@@ -147,10 +173,11 @@ def test_a_package_that_is_not_the_authors_is_refused(
 
 
 def test_main_writes_markdown_rows_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main("scaling", tmp_path, ROOT / "checkpoints", items=20, repeats=1, quick=True)
-    assert (tmp_path / "scaling.png").exists()
-    assert "](scaling.png)" in (tmp_path / "scaling.md").read_text()
-    assert json.loads((tmp_path / "scaling.json").read_text())["rows"]
+    main("scaling", tmp_path / "results", ROOT / "checkpoints", items=20, repeats=1, quick=True)
+    assert (tmp_path / "results" / "scaling.png").exists()
+    assert "](scaling.png)" in (tmp_path / "results" / "scaling.md").read_text()
+    assert json.loads((tmp_path / "results" / "scaling.json").read_text())["rows"]
+    assert "[scaling](results/scaling.md)" in (tmp_path / "results.md").read_text()
     output = capsys.readouterr()
     assert output.out.startswith("## scaling")
     assert re.search(r"bench scaling: \d+ s", output.err)

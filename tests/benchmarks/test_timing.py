@@ -1,6 +1,7 @@
 """Costs and traces: what the clocks are put around."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch
 from benchmarks.measure import held_out_items
 from benchmarks.scaling import Cell, exponent
 from benchmarks.setup import Setup
-from benchmarks.timing import Task, carried_forward, microseconds_per_item, trace
+from benchmarks.task import MultiStart, Task
+from benchmarks.timing import carried_forward, microseconds_per_item, side_by_side, trace
 from benchmarks.variants import acceptance
 from solvers.method import CHARGES
 from solvers.solve import Solution, Status
@@ -64,3 +66,28 @@ def test_blocks_are_whole_batches_or_all_there_is(setup: Setup) -> None:
     assert len(microseconds_per_item(task, 8, budget_s=60.0)) == 2
     assert len(microseconds_per_item(task, 256, budget_s=60.0)) == 1
     assert len(microseconds_per_item(task, 1, budget_s=0.0)) == 1
+
+
+def test_tasks_side_by_side_are_timed_on_the_same_blocks(setup: Setup) -> None:
+    loaded = setup.registry.load("heat1d")
+    items = held_out_items(loaded.problem, 20, 5, 0)
+    tasks = {method: Task.of(loaded, "product", method, items) for method in ("dipg", "lm")}
+    assert {name: len(times) for name, times in side_by_side(tasks, 8, 60.0).items()} == {"dipg": 2, "lm": 2}
+    assert {name: len(times) for name, times in side_by_side(tasks, 1, 0.0).items()} == {"dipg": 1, "lm": 1}
+
+
+def test_of_several_starts_each_row_keeps_its_best_and_pays_for_all(setup: Setup) -> None:
+    """A bad start beside the usual one changes no answer for the worse; the other way round it changes them."""
+    loaded = setup.registry.load("oscillator")
+    lm = Task.of(loaded, "product", "lm", held_out_items(loaded.problem, 20, 5, 0))
+    short = replace(lm, rules=replace(lm.rules, max_iterations=3))
+    middle, bad = torch.tensor(loaded.problem.start), torch.tensor([2.0, 0.0, 5.0, -2.0, -2.0])
+    alone, worse, both = (
+        MultiStart(starts=torch.stack(starts), **vars(short)).solve(slice(None))
+        for starts in ([middle], [bad], [bad, middle])
+    )
+    assert torch.equal(alone.x, short.solve(slice(None)).x)
+    assert torch.equal(both.residual_rms, torch.minimum(alone.residual_rms, worse.residual_rms))
+    assert (worse.residual_rms > alone.residual_rms).any()
+    assert torch.equal(both.iterations, alone.iterations + worse.iterations)
+    assert torch.equal(both.cost, alone.cost + worse.cost)

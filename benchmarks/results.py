@@ -1,0 +1,61 @@
+"""docs/results.md: what every benchmark came to, gathered from the reports beside it.
+
+``--out docs/results`` keeps a report a benchmark in that folder, and beside the folder this page: an opening that
+somebody wrote (``opening.md``, where there is one), what was run when and for how long, and all goals.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.goals import COLUMNS, Goal
+from benchmarks.report import Report, markdown_table
+
+SUMMARY, OPENING = "summary.json", "opening.md"
+
+
+def record(report: Report, seconds: float, folder: Path) -> None:
+    """Notes a run in the folder's summary and writes the page anew."""
+    file = folder / SUMMARY
+    summary: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    machine = report.machine()
+    summary[report.name] = {
+        "command": report.command,
+        "commit": machine["commit"],
+        "threads": machine["threads"],
+        "seconds": round(seconds),
+        "goals": [asdict(goal) for goal in report.goals],
+    }
+    file.write_text(json.dumps(summary, indent=1) + "\n")
+    folder.with_suffix(".md").write_text(page(summary, folder))
+
+
+def page(summary: Mapping[str, Any], folder: Path) -> str:
+    """The Markdown."""
+    opening = folder / OPENING
+    parts = ["# Results", opening.read_text().strip()] if opening.exists() else ["# Results"]
+    parts += [
+        f"`deceptron bench all --out {folder.as_posix()}` writes this page, its opening apart; each report names its "
+        "command, its machine and its rules, and has every table and figure.",
+        _contents(summary, folder.name),
+    ]
+    for name, run in summary.items():
+        goals = [Goal(**goal).row() for goal in run["goals"]]
+        if goals:
+            parts.append(f"## Goals of {name}\n\n`{run['command']}`\n\n{markdown_table(COLUMNS, goals)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _contents(summary: Mapping[str, Any], folder: str) -> str:
+    rows = []
+    for name, run in summary.items():
+        held = sum(goal["holds"] for goal in run["goals"])
+        goals = f"{held} of {len(run['goals'])}" if run["goals"] else "-"
+        minutes = f"{run['seconds'] / 60:.1f}"
+        command = f"`{run['command']}`"
+        rows.append([f"[{name}]({folder}/{name}.md)", command, run["commit"], str(run["threads"]), minutes, goals])
+    total = sum(run["seconds"] for run in summary.values()) / 60
+    rows.append(["all", "", "", "", f"{total:.1f}", ""])
+    return markdown_table(["report", "command", "commit", "threads", "minutes", "goals that hold"], rows)
