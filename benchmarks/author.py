@@ -21,8 +21,8 @@ from models.deceptron import Deceptron
 from models.registry import LoadedModel
 from physics.constraints.bounds import Bounded
 from physics.problem import Problem
-from solvers.line_search import Armijo
-from solvers.method import Curve, Iterate, Objective
+from solvers.line_search import Armijo, Trial
+from solvers.method import Iterate, Objective
 from solvers.plans import PAPER_CAP, PAPER_RELAXATION, PAPER_TOLERANCE, objective_for, plan_for, rules_for, run_plan
 from solvers.solve import Rules, Solution
 from training.data import Items
@@ -43,14 +43,13 @@ class UnprojectedSlope(Armijo):
     They differ wherever a bound cuts the step: much of the time on the oscillator, never so far on Heat-1D.
     """
 
-    def _try(
-        self, objective: Objective, observation: Tensor, at: Iterate, curve: Curve, alpha: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        step = self.relaxation * (curve(alpha) - at.x)
-        trial = objective.constraint.project(at.x + step)
-        reached = objective.forward(trial)
-        enough = objective.misfit(reached - observation) <= at.misfit + self.slope * (step * at.gradient).sum(1)
-        return trial, reached, enough
+    def _try(self, objective: Objective, observation: Tensor, at: Iterate, aim: Tensor) -> tuple[Trial, Tensor]:
+        step = self.relaxation * (aim - at.x)
+        x = objective.project(at.x + step)
+        y = objective.forward(x)
+        residual = y - observation
+        misfit = objective.misfit(residual)
+        return Trial(x, y, residual, misfit), misfit <= at.misfit + self.slope * (step * at.gradient).sum(1)
 
 
 @dataclass(frozen=True)

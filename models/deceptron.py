@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models.activations import ACTIVATIONS, Activation, Map, identity
 from models.convolutional import MOST_AXES, ConvolutionalDeceptron, GridMap
+from physics.problem import Derivatives
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,12 @@ class Deceptron(nn.Module):
             return self._physics[0](x)
         out: Tensor = self.y_shift + self.y_scale * self.pair.f((x - self.x_shift) / self.x_scale)  # type: ignore[operator]
         return out
+
+    @property
+    def derivatives(self) -> Derivatives | None:
+        """f's derivatives in closed form, where f is a physics that has them."""
+        physics = self._physics[0] if self._physics else None
+        return physics if isinstance(physics, Derivatives) else None
 
     def g(self, y: Tensor) -> Tensor:
         """The learned local inverse. (B, m) -> (B, n)."""

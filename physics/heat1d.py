@@ -43,12 +43,19 @@ class Propagator:
 
     def __init__(self, n: int, steps: int = STEPS, ratio: float = STEP_RATIO) -> None:
         self.matrix = explicit_scheme(torch.eye(n, dtype=torch.float64), steps, ratio).T.contiguous()
-        self._constants = Constants(self.matrix.T)
+        self._constants = Constants(self.matrix.T, self.matrix)
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (B, n) -> y (B, m)."""
-        (transposed,) = self._constants.like(x)
-        return x @ transposed
+        return x @ self._constants.like(x)[0]
+
+    def adjoint(self, x: Tensor, v: Tensor) -> Tensor:
+        """A^T v, row by row: (B, m) -> (B, n)."""
+        return v @ self._constants.like(v)[1]
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """A for every row, (B, m, n), not copied."""
+        return self._constants.like(x)[1].expand(len(x), -1, -1)
 
 
 def heat1d(n: int = 64) -> Problem:

@@ -59,18 +59,38 @@ def stretched(x: Tensor) -> Tensor:
     return (x - low) / (high - low)
 
 
-class NonlinearHeat1D:
-    """x (B, n) -> y (B, n); the linear part is one matrix product."""
+class BentLinear:
+    """y = z + c z^3 + s sin(w z), z = A x: x (B, n) -> y (B, m), with its derivatives."""
 
-    def __init__(self, n: int) -> None:
-        self.matrix = neighbour_mixing(n) @ heat_propagator(n, DIFFUSIVITY, DURATION)
-        self._constants = Constants(self.matrix.T)
+    def __init__(self, matrix: Tensor, cubic: float, sine: float, rate: float) -> None:
+        self.matrix = matrix
+        self.cubic, self.sine, self.rate = cubic, sine, rate
+        self._constants = Constants(matrix.T, matrix)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x (B, n) -> y (B, n)."""
-        (transposed,) = self._constants.like(x)
-        z = x @ transposed
-        return z + CUBIC * z**3 + SINE * torch.sin(SINE_RATE * z)
+        """x (B, n) -> y (B, m)."""
+        z = x @ self._constants.like(x)[0]
+        return z + self.cubic * z**3 + self.sine * torch.sin(self.rate * z)
+
+    def adjoint(self, x: Tensor, v: Tensor) -> Tensor:
+        """A^T (slope v), row by row: (B, n)."""
+        return (self._slope(x) * v) @ self._constants.like(x)[1]
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """diag(slope) A, (B, m, n)."""
+        return self._slope(x)[:, :, None] * self._constants.like(x)[1]
+
+    def _slope(self, x: Tensor) -> Tensor:
+        """dy / dz (B, m)."""
+        z = x @ self._constants.like(x)[0]
+        return 1.0 + 3.0 * self.cubic * z * z + self.sine * self.rate * torch.cos(self.rate * z)
+
+
+class NonlinearHeat1D(BentLinear):
+    """The forward map on n interior points; the linear part is one matrix product."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(neighbour_mixing(n) @ heat_propagator(n, DIFFUSIVITY, DURATION), CUBIC, SINE, SINE_RATE)
 
 
 def heat1d_nonlinear(n: int = 64) -> Problem:

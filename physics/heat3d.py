@@ -13,9 +13,8 @@ warm spot, each sample stretched to [0, 1]. Protocol: the Heat-3D example publis
 import torch
 from torch import Generator, Tensor
 
-from physics.constants import Constants
 from physics.constraints import Box
-from physics.heat1d_nonlinear import heat_propagator, interior, sines, stretched
+from physics.heat1d_nonlinear import BentLinear, heat_propagator, interior, sines, stretched
 from physics.problem import Problem, Quantity
 
 DIFFUSIVITY = 0.10
@@ -41,19 +40,12 @@ def _kron3(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return torch.kron(torch.kron(a.contiguous(), b.contiguous()), c.contiguous())
 
 
-class NonlinearHeat3D:
-    """x (B, side^3) -> y (B, side^3); the linear part is one matrix product."""
+class NonlinearHeat3D(BentLinear):
+    """The forward map on side^3 interior points; the linear part is one matrix product."""
 
     def __init__(self, side: int) -> None:
         P = heat_propagator(side, DIFFUSIVITY, DURATION)
-        self.matrix = neighbour_blur(side) @ _kron3(P, P, P)
-        self._constants = Constants(self.matrix.T)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """x (B, n) -> y (B, n)."""
-        (transposed,) = self._constants.like(x)
-        z = x @ transposed
-        return z + CUBIC * z**3 + SINE * torch.sin(SINE_RATE * z)
+        super().__init__(neighbour_blur(side) @ _kron3(P, P, P), CUBIC, SINE, SINE_RATE)
 
 
 def smooth_fields(side: int, count: int, generator: Generator) -> Tensor:

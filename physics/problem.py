@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -49,12 +50,26 @@ class Identifiable:
     of: Callable[[Tensor], Tensor]
 
 
+@runtime_checkable
+class Derivatives(Protocol):
+    """What a forward map may have beside its call: its derivatives in closed form, quicker than autograd."""
+
+    def adjoint(self, x: Tensor, v: Tensor) -> Tensor:
+        """J(x)^T v, (B, n), at x (B, n) for v (B, m)."""
+        ...
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """J(x), (B, m, n)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Problem:
     """A forward map x (B, n) -> y (B, m) in physical units, with everything the solvers and trainers need to know.
 
     Attributes:
-        forward: differentiable in torch, batched over the leading dimension, float32 and float64 alike.
+        forward: differentiable in torch, batched over the leading dimension, float32 and float64 alike; if it also has
+            Derivatives, the solvers use them.
         sample: draws x (B, n) in float64 from the prior; all randomness comes from the generator.
         noise_std: standard deviation of the sensor noise, in the unit of y.
         constraint: the set C that every reconstruction lies in.

@@ -5,20 +5,34 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from solvers.method import Curve, Iterate, Map, Memory, Memoryless, Objective, Proposal, charge
+from solvers.method import Curve, Iterate, Map, Memory, Memoryless, Objective, OneShot, Proposal, charge
+
+
+@dataclass(frozen=True)
+class Reached(Memory):
+    """g(y*) (B, n): the full step leads there from anywhere, since f(x) - r = y*; so it is computed once."""
+
+    one_shot: Tensor
 
 
 @dataclass(frozen=True)
 class InverseCurve(Curve):
-    """shift + g(y - alpha r)."""
+    """shift + g(y - alpha r); no shift is a shift by nothing."""
 
     g: Map
     y: Tensor
     residual: Tensor
-    shift: Tensor
+    one_shot: Tensor
+    shift: Tensor | None
 
     def __call__(self, alpha: Tensor) -> Tensor:
-        return self.shift + self.g(self.y - alpha * self.residual)
+        return self._shifted(self.g(self.y - alpha * self.residual))
+
+    def full(self) -> Tensor:
+        return self._shifted(self.one_shot)
+
+    def _shifted(self, x: Tensor) -> Tensor:
+        return x if self.shift is None else self.shift + x
 
 
 @dataclass(frozen=True)
@@ -33,9 +47,14 @@ class DIPG(Memoryless):
     anchored: bool = True
     inverses_per_trial: ClassVar[int] = 1
 
+    def begin(self, objective: Objective, x: Tensor, one_shot: OneShot) -> Memory:
+        """g(y*), where every full step leads."""
+        return Reached(one_shot())
+
     def propose(self, objective: Objective, at: Iterate, memory: Memory) -> Proposal:
         """The curve from here; anchoring costs one evaluation of g."""
+        assert isinstance(memory, Reached)  # noqa: S101  the loop hands back what begin made
         g = objective.inverse
-        shift = at.x - g(at.y) if self.anchored else at.x.new_zeros(len(at.x), 1)
-        curve = InverseCurve(g, at.y, at.residual, shift)
-        return Proposal(curve, memory, charge(at.x, inverse=int(self.anchored)))
+        shift = at.x - g(at.y) if self.anchored else None
+        curve = InverseCurve(g, at.y, at.residual, memory.one_shot, shift)
+        return Proposal(curve, memory, charge(inverse=int(self.anchored)))

@@ -11,7 +11,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from solvers.method import Iterate, Memory, Memoryless, Objective, Proposal, Straight, charge, free_components
+from solvers.method import (
+    Cost,
+    Iterate,
+    Memory,
+    Memoryless,
+    Objective,
+    OneShot,
+    Proposal,
+    Straight,
+    charge,
+    free_components,
+)
 
 DENSE_UP_TO = 256  # unknowns above which the matrix-free solver is the default; at 512 it is 15 times as fast
 
@@ -19,7 +30,7 @@ DENSE_UP_TO = 256  # unknowns above which the matrix-free solver is the default;
 class LinearSolver(Protocol):
     """Solves the damped normal equations for all rows; returns directions (B, n) and their cost."""
 
-    def direction(self, objective: Objective, at: Iterate, damping: Tensor) -> tuple[Tensor, Tensor]:
+    def direction(self, objective: Objective, at: Iterate, damping: Tensor) -> tuple[Tensor, Cost]:
         """damping (B, 1), relative to the mean diagonal of J^T J."""
         ...
 
@@ -28,7 +39,7 @@ class LinearSolver(Protocol):
 class Dense:
     """Explicit Jacobian and batched Cholesky, in the smaller of the primal (n x n) and dual (m x m) forms."""
 
-    def direction(self, objective: Objective, at: Iterate, damping: Tensor) -> tuple[Tensor, Tensor]:
+    def direction(self, objective: Objective, at: Iterate, damping: Tensor) -> tuple[Tensor, Cost]:
         """p = -(J^T J + lambda I)^-1 J^T r, or equally -J^T (J J^T + lambda I)^-1 r."""
         n, m = at.x.shape[1], at.y.shape[1]
         unit = objective.scale * free_components(objective, at)
@@ -40,7 +51,7 @@ class Dense:
         else:
             p = -(J.mT @ _solve_damped(J @ J.mT, damping, r))
         derivatives = {"jvp": n} if n <= m else {"vjp": m}
-        return p[..., 0].to(at.x) * unit, charge(at.x, linear_solve=1, **derivatives)
+        return p[..., 0].to(at.x) * unit, charge(linear_solve=1, **derivatives)
 
 
 def _solve_damped(A: Tensor, damping: Tensor, b: Tensor) -> Tensor:
@@ -61,7 +72,7 @@ class ConjugateGradient:
     tolerance: float = 0.1
     max_products: int = 60
 
-    def direction(self, objective: Objective, at: Iterate, damping: Tensor) -> tuple[Tensor, Tensor]:
+    def direction(self, objective: Objective, at: Iterate, damping: Tensor) -> tuple[Tensor, Cost]:
         """p with |(J^T J + lambda I) p + J^T r| <= tolerance |J^T r|."""
         unit = objective.scale * free_components(objective, at)
         square_weight = objective.weight.square() * len(objective.weight)
@@ -91,7 +102,7 @@ class ConjugateGradient:
             v = torch.where(
                 open_[:, None], residual + residual.square().sum(1, keepdim=True) / rr.clamp_min(1e-30) * v, v
             )
-        return p * unit, charge(at.x, jvp=products, vjp=products, linear_solve=1)
+        return p * unit, charge(jvp=products, vjp=products, linear_solve=1)
 
 
 @dataclass(frozen=True)
@@ -127,7 +138,7 @@ class LevenbergMarquardt:
     linear_solver: LinearSolver = Dense()
     inverses_per_trial: int = 0
 
-    def begin(self, objective: Objective, x: Tensor) -> Memory:
+    def begin(self, objective: Objective, x: Tensor, one_shot: OneShot) -> Memory:
         """Every row starts at the same damping."""
         return Damping(torch.full((len(x), 1), self.initial, dtype=x.dtype, device=x.device))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from solvers.method import Iterate, Memory, Memoryless, Objective, Proposal, Straight, charge
+from solvers.method import Iterate, Memory, Memoryless, Objective, OneShot, Proposal, Straight, charge
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class FixedStepGradient(Memoryless):
 
     def propose(self, objective: Objective, at: Iterate, memory: Memory) -> Proposal:
         """The straight curve along the negative gradient."""
-        return Proposal(Straight(at.x, -self.step * at.gradient), memory, charge(at.x))
+        return Proposal(Straight(at.x, -self.step * at.gradient), memory, charge())
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class BarzilaiBorwein:
 
     inverses_per_trial: int = 0
 
-    def begin(self, objective: Objective, x: Tensor) -> Memory:
+    def begin(self, objective: Objective, x: Tensor, one_shot: OneShot) -> Memory:
         """No last point yet."""
         return LastPoint(x.clone(), torch.zeros_like(x), torch.zeros(len(x), 1, dtype=torch.bool, device=x.device))
 
@@ -53,8 +53,8 @@ class BarzilaiBorwein:
         secant = s.square().sum(1, keepdim=True) / torch.where(usable, curvature, 1.0)
         step = torch.where(usable, secant, cauchy_step(objective, at))
         now = LastPoint(at.x, at.gradient, torch.ones_like(memory.known))
-        return Proposal(Straight(at.x, -step * at.gradient), now, charge(at.x, jvp=1))
+        return Proposal(Straight(at.x, -step * at.gradient), now, charge(jvp=1))
 
     def learn(self, memory: Memory, alpha: Tensor, accepted: Tensor) -> tuple[Memory, Tensor]:
         """A failed line search ends the row."""
-        return memory, torch.zeros_like(accepted)
+        return memory, accepted

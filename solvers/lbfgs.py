@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from solvers.gradient import cauchy_step
-from solvers.method import Iterate, Memory, Objective, Proposal, Straight, charge, free_components
+from solvers.method import Iterate, Memory, Objective, OneShot, Proposal, Straight, charge, free_components
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class LBFGS:
     memory: int = 10
     inverses_per_trial: int = 0
 
-    def begin(self, objective: Objective, x: Tensor) -> Memory:
+    def begin(self, objective: Objective, x: Tensor, one_shot: OneShot) -> Memory:
         """No moves yet."""
         moves = x.new_zeros(len(x), self.memory, x.shape[1])
         zero = x.new_zeros(len(x), 1)
@@ -52,7 +52,7 @@ class LBFGS:
         direction = -q * free
         downhill = (direction * at.gradient).sum(1, keepdim=True) < 0
         direction = torch.where(downhill, direction, -cauchy_step(objective, at) * at.gradient)
-        return Proposal(Straight(at.x, direction), moves, charge(at.x, jvp=2))
+        return Proposal(Straight(at.x, direction), moves, charge(jvp=2))
 
     def learn(self, memory: Memory, alpha: Tensor, accepted: Tensor) -> tuple[Memory, Tensor]:
         """A row whose search failed forgets its moves and tries once more along the gradient."""

@@ -5,20 +5,37 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from solvers.method import Curve, Iterate, Objective
+from solvers.method import Curve, Iterate, Objective, Rows
 
 ROUNDING = 64  # units in the last place of the misfit that are not taken for a decrease
 
 
 @dataclass(frozen=True)
-class Found:
-    """Where the search ended: x (B, n), f(x) (B, m), alpha (B, 1), accepted (B,), trials per row (B,)."""
+class Trial(Rows):
+    """Points on their curves: x (B, n), f(x) (B, m), residual (B, m), misfit (B,)."""
 
     x: Tensor
     y: Tensor
+    residual: Tensor
+    misfit: Tensor
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the search ended: alpha (B, 1), accepted (B,), and how many shorter steps each row tried.
+
+    ``shorter`` is None where every row took the full step.
+    """
+
+    at: Trial
     alpha: Tensor
     accepted: Tensor
-    trials: Tensor
+    shorter: Tensor | None
+
+    @property
+    def trials(self) -> Tensor:
+        """Points tried per row (B,)."""
+        return torch.ones_like(self.accepted, dtype=torch.long) if self.shorter is None else 1 + self.shorter
 
 
 @dataclass(frozen=True)
@@ -37,33 +54,54 @@ class Armijo:
 
     def search(self, objective: Objective, observation: Tensor, at: Iterate, curve: Curve) -> Found:
         """Tries ever shorter steps for the rows that still want one; an accepted row is computed no further."""
-        alpha = torch.ones(len(at.x), 1, dtype=at.x.dtype, device=at.x.device)
-        x, y, accepted = self._try(objective, observation, at, curve, alpha)
-        trials = torch.ones_like(accepted, dtype=torch.long)
+        full, accepted = self._try(objective, observation, at, curve.full())
+        alpha = at.x.new_ones(len(at.x), 1)
         if accepted.all():  # the common case, without a copy
-            return Found(x, y, alpha, accepted, trials)
-        x, y = torch.where(accepted[:, None], x, at.x), torch.where(accepted[:, None], y, at.y)
+            return Found(full, alpha, accepted, None)
+        stayed = Trial(at.x, at.y, at.residual, at.misfit)
+        best = _chosen(accepted, full, stayed)
+        shorter = torch.zeros_like(accepted, dtype=torch.long)
         rows = (~accepted).nonzero()[:, 0]
-        alpha[rows] *= self.shrink
         observation, at, curve = observation[rows], at[rows], curve[rows]
-        for _ in range(self.halvings):
-            trial, reached, enough = self._try(objective, observation, at, curve, alpha[rows])
-            trials[rows] += 1
-            x[rows[enough]], y[rows[enough]], accepted[rows[enough]] = trial[enough], reached[enough], True
-            if enough.all():
-                break
-            rest = ~enough
-            rows, observation, at, curve = rows[rest], observation[rest], at[rest], curve[rest]
+        for halving in range(1, self.halvings + 1):
             alpha[rows] *= self.shrink
-        return Found(x, y, alpha, accepted, trials)
+            trial, enough = self._try(objective, observation, at, curve(alpha[rows]))
+            shorter[rows] = halving
+            _store(best, rows, trial, enough)
+            accepted[rows] = enough
+            rest = (~enough).nonzero()[:, 0]
+            if not len(rest):
+                break
+            rows, observation, at, curve = rows[rest], observation[rest], at[rest], curve[rest]
+        return Found(best, alpha, accepted, shorter)
 
-    def _try(
-        self, objective: Objective, observation: Tensor, at: Iterate, curve: Curve, alpha: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """One point of the curve: x (B, n), f(x) (B, m), and which rows accept it (B,)."""
-        trial = objective.constraint.project(at.x + self.relaxation * (curve(alpha) - at.x))
-        reached = objective.forward(trial)
-        misfit = objective.misfit(reached - observation)
-        enough = misfit <= at.misfit + self.slope * ((trial - at.x) * at.gradient).sum(1).clamp(max=0)
-        enough &= misfit < (1.0 - ROUNDING * torch.finfo(misfit.dtype).eps) * at.misfit
-        return trial, reached, enough
+    def _try(self, objective: Objective, observation: Tensor, at: Iterate, aim: Tensor) -> tuple[Trial, Tensor]:
+        """The point that aiming there leads to, and which rows accept it (B,)."""
+        x = objective.project(aim if self.relaxation == 1.0 else at.x + self.relaxation * (aim - at.x))
+        y = objective.forward(x)
+        residual = y - observation
+        misfit = objective.misfit(residual)
+        descent = torch.linalg.vecdot(x - at.x, at.gradient).clamp_(max=0)
+        enough = misfit <= torch.add(at.misfit, descent, alpha=self.slope)
+        enough &= misfit < at.misfit * (1.0 - ROUNDING * torch.finfo(misfit.dtype).eps)
+        return Trial(x, y, residual, misfit), enough
+
+
+def _chosen(which: Tensor, these: Trial, those: Trial) -> Trial:
+    column = which[:, None]
+    return Trial(
+        torch.where(column, these.x, those.x),
+        torch.where(column, these.y, those.y),
+        torch.where(column, these.residual, those.residual),
+        torch.where(which, these.misfit, those.misfit),
+    )
+
+
+def _store(best: Trial, rows: Tensor, trial: Trial, enough: Tensor) -> None:
+    """Writes the trials that were enough into their rows."""
+    taken = enough.nonzero()[:, 0]
+    if not len(taken):
+        return
+    better, rows = trial[taken], rows[taken]
+    for name in ("x", "y", "residual", "misfit"):
+        getattr(best, name)[rows] = getattr(better, name)

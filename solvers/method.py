@@ -8,7 +8,7 @@ learned inverse for D-IPG. That is the whole difference between methods.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import ClassVar, Protocol, Self
 
 import torch
@@ -17,6 +17,7 @@ from torch.func import jvp, vjp
 
 from models.jacobian import jacobian
 from physics.constraints import Constraint
+from physics.problem import Derivatives
 
 Map = Callable[[Tensor], Tensor]
 
@@ -26,23 +27,55 @@ class Rows:
     """Tensors that share a leading batch dimension; indexing selects rows of all of them, nested ones too."""
 
     def __getitem__(self, rows: Tensor) -> Self:
+        """The rows at these positions (long), in their order."""
         values = (getattr(self, field.name) for field in fields(self))
-        return type(self)(*(value[rows] if isinstance(value, Tensor | Rows) else value for value in values))
+        return type(self)(*(_picked(value, rows) for value in values))
+
+
+def _picked(value: object, rows: Tensor) -> object:
+    if isinstance(value, Tensor):
+        return value.index_select(0, rows)
+    return value[rows] if isinstance(value, Rows) else value
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The engine below the loop: f with its derivatives, the learned inverse g, the set C, the residual unit w (m,)."""
+    """The engine below the loop: f with its derivatives, the learned inverse g, the set C, the residual unit w (m,).
+
+    Without ``derivatives`` autograd makes them; its overhead counts at batch 1.
+    """
 
     forward: Map
     inverse: Map
     constraint: Constraint
     weight: Tensor
     scale: Tensor
+    derivatives: Derivatives | None = None
+
+    @cached_property
+    def project(self) -> Map:
+        """The projection onto C, for tensors like ``scale``."""
+        return self.constraint.projector(self.scale)
+
+    @cached_property
+    def _curvature(self) -> Tensor:
+        """d^2 Phi / dr_i^2 = 1 / (m w_i^2), (m,)."""
+        return 1.0 / (self.weight.square() * len(self.weight))
 
     def misfit(self, residual: Tensor) -> Tensor:
         """Phi per row from the residual f(x) - y* (B, m)."""
-        return 0.5 * (residual / self.weight).square().mean(1)
+        return (residual * residual * self._curvature).sum(1) * 0.5
+
+    def gradient(self, x: Tensor, residual: Tensor) -> Tensor:
+        """grad Phi (B, n) at x (B, n), whose residual is (B, m)."""
+        cotangent = residual * self._curvature
+        if self.derivatives is not None:
+            return self.derivatives.adjoint(x, cotangent)
+        with torch.enable_grad():  # plain autograd: a third of torch.func.vjp's overhead, which counts at batch 1
+            leaf = x.detach().requires_grad_(True)
+            y = self.forward(leaf)
+        (gradient,) = torch.autograd.grad(y, leaf, cotangent)
+        return gradient
 
     def pushed(self, x: Tensor, tangent: Tensor) -> Tensor:
         """J_f(x) tangent, (B, m)."""
@@ -51,12 +84,14 @@ class Objective:
 
     def pulled(self, x: Tensor, cotangent: Tensor) -> Tensor:
         """J_f(x)^T cotangent, (B, n)."""
+        if self.derivatives is not None:
+            return self.derivatives.adjoint(x, cotangent)
         out: Tensor = vjp(self.forward, x)[1](cotangent)[0]
         return out
 
     def jacobian(self, x: Tensor) -> Tensor:
         """J_f (B, m, n), by the cheaper mode: one tangent per unknown, or one cotangent per observed value."""
-        return jacobian(self.forward, x, len(self.weight))
+        return jacobian(self.forward, x, len(self.weight)) if self.derivatives is None else self.derivatives.jacobian(x)
 
 
 @dataclass(frozen=True)
@@ -71,14 +106,10 @@ class Iterate(Rows):
 
     @classmethod
     def at(cls, objective: Objective, x: Tensor, observation: Tensor) -> "Iterate":
-        """Evaluates f once and its adjoint once."""
-        with torch.enable_grad():  # plain autograd: a third of torch.func.vjp's overhead, which counts at batch 1
-            leaf = x.detach().requires_grad_(True)
-            y = objective.forward(leaf)
-        residual = y.detach() - observation
-        cotangent = residual / (objective.weight.square() * len(objective.weight))
-        (gradient,) = torch.autograd.grad(y, leaf, cotangent)
-        return cls(x, y.detach(), residual, objective.misfit(residual), gradient)
+        """Evaluates f and its adjoint."""
+        y = objective.forward(x)
+        residual = y - observation
+        return cls(x, y, residual, objective.misfit(residual), objective.gradient(x, residual))
 
 
 @dataclass(frozen=True)
@@ -87,6 +118,10 @@ class Curve(Rows):
 
     def __call__(self, alpha: Tensor) -> Tensor:
         """Step sizes (B, 1) -> x (B, n)."""
+        raise NotImplementedError
+
+    def full(self) -> Tensor:
+        """The point at alpha = 1, (B, n): where every search begins, and mostly ends."""
         raise NotImplementedError
 
 
@@ -100,6 +135,9 @@ class Straight(Curve):
     def __call__(self, alpha: Tensor) -> Tensor:
         return self.x + alpha * self.direction
 
+    def full(self) -> Tensor:
+        return self.x + self.direction
+
 
 @dataclass(frozen=True)
 class Memory(Rows):
@@ -107,21 +145,26 @@ class Memory(Rows):
 
 
 CHARGES = ("forward", "vjp", "jvp", "inverse", "linear_solve")
+Cost = tuple[int | Tensor, ...]
+"""Evaluations in the order of CHARGES: one number for all rows, or one for each (B,)."""
 
 
-def charge(like: Tensor, **counts: int | Tensor) -> Tensor:
-    """Evaluations in the order of CHARGES on like's device: (1, 5), or (B, 5) where a count differs by row (B,)."""
-    fixed = tuple(count if isinstance(count := counts.get(name, 0), int) else 0 for name in CHARGES)
-    out = _fixed_charge(fixed, like.device)
-    for name, count in counts.items():
+def charge(**counts: int | Tensor) -> Cost:
+    """The cost of so many evaluations, and of none of the others."""
+    return tuple(counts.get(name, 0) for name in CHARGES)
+
+
+def cost_tensor(cost: Cost, device: torch.device) -> Tensor:
+    """(1, 5), or (B, 5) where a count differs by row."""
+    out = _fixed_cost(tuple(count if isinstance(count, int) else 0 for count in cost), device)
+    for column, count in enumerate(cost):
         if isinstance(count, Tensor):
-            unit = tuple(int(name == column) for column in CHARGES)
-            out = out + count[:, None] * _fixed_charge(unit, like.device)
+            out = out + count[:, None] * _fixed_cost(tuple(int(i == column) for i in range(len(cost))), device)
     return out
 
 
 @lru_cache(maxsize=256)
-def _fixed_charge(counts: tuple[int, ...], device: torch.device) -> Tensor:
+def _fixed_cost(counts: tuple[int, ...], device: torch.device) -> Tensor:
     """Made once: methods charge the same in every iteration. Added to, never changed."""
     return torch.tensor([counts], device=device)
 
@@ -132,7 +175,10 @@ class Proposal:
 
     curve: Curve
     memory: Memory
-    cost: Tensor
+    cost: Cost
+
+
+OneShot = Callable[[], Tensor]
 
 
 class Method(Protocol):
@@ -140,11 +186,11 @@ class Method(Protocol):
 
     @property
     def inverses_per_trial(self) -> int:
-        """Evaluations of g for each point of the curve: 1 for D-IPG, 0 for straight curves."""
+        """Evaluations of g for g(y*), and for each point of the curve short of its end: 1 for D-IPG, 0 for others."""
         ...
 
-    def begin(self, objective: Objective, x: Tensor) -> Memory:
-        """The memory before the first iteration from x (B, n)."""
+    def begin(self, objective: Objective, x: Tensor, one_shot: OneShot) -> Memory:
+        """The memory before the first iteration from x (B, n); ``one_shot()`` is g(y*), for those who need it."""
         ...
 
     def propose(self, objective: Objective, at: Iterate, memory: Memory) -> Proposal:
@@ -152,7 +198,7 @@ class Method(Protocol):
         ...
 
     def learn(self, memory: Memory, alpha: Tensor, accepted: Tensor) -> tuple[Memory, Tensor]:
-        """After the line search: the new memory, and which rejected rows (B,) may try again from where they are.
+        """After the line search: the new memory, and which rows (B,), if rejected, may try again from where they are.
 
         Args:
             alpha: accepted step sizes (B, 1); accepted: which rows found one (B,).
@@ -166,13 +212,13 @@ class Memoryless:
 
     inverses_per_trial: ClassVar[int] = 0
 
-    def begin(self, objective: Objective, x: Tensor) -> Memory:
+    def begin(self, objective: Objective, x: Tensor, one_shot: OneShot) -> Memory:
         """Nothing to remember."""
         return Memory()
 
     def learn(self, memory: Memory, alpha: Tensor, accepted: Tensor) -> tuple[Memory, Tensor]:
         """A failed line search ends the row."""
-        return memory, torch.zeros_like(accepted)
+        return memory, accepted
 
 
 def free_components(objective: Objective, at: Iterate) -> Tensor:
@@ -184,5 +230,5 @@ def free_components(objective: Objective, at: Iterate) -> Tensor:
     slope = objective.scale * at.gradient
     step = 1e-3 * objective.scale * slope / slope.abs().amax(1, keepdim=True).clamp_min(1e-30)
     tried = at.x - step
-    held = (tried != at.x) & (objective.constraint.project(tried) == at.x)
+    held = (tried != at.x) & (objective.project(tried) == at.x)
     return (~held).to(at.x)

@@ -27,7 +27,7 @@ from solvers.gauss_newton import DENSE_UP_TO, ConjugateGradient, Dense, GaussNew
 from solvers.gradient import BarzilaiBorwein, FixedStepGradient
 from solvers.lbfgs import LBFGS
 from solvers.line_search import Armijo
-from solvers.method import Method, Objective
+from solvers.method import CHARGES, Method, Objective
 from solvers.solve import Progress, Rules, Solution, Status, solve
 
 Preset = Literal["product", "paper"]
@@ -94,7 +94,8 @@ def objective_for(
     like = deceptron.x_scale
     weight = deceptron.y_scale if preset == "paper" else torch.full_like(deceptron.y_scale, problem.noise_std)
     constraint = problem.constraint if tighter is None else intersect(problem.constraint, tighter)
-    return Objective(deceptron.f, deceptron.g, constraint, weight, torch.tensor(problem.scale).to(like))
+    scale = torch.tensor(problem.scale).to(like)
+    return Objective(deceptron.f, deceptron.g, constraint, weight, scale, deceptron.derivatives)
 
 
 def plan_for(method: str, preset: Preset, n: int) -> Plan:
@@ -136,11 +137,13 @@ def run_plan(
         rows = _open_rows(best, observation)
         if not len(rows):
             break
-        start = _start(stage.start, objective, observation[rows], prior[rows], None if best is None else best.x[rows])
+        seen = observation[rows]
+        start = _start(stage.start, objective, seen, prior[rows], None if best is None else best.x[rows])
+        one_shot = start if stage.start is Start.ONE_SHOT else None
         cap = rules.max_iterations if stage.cap is None else min(stage.cap, rules.max_iterations)
         stage_rules = replace(rules, max_iterations=cap)
-        found = solve(objective, observation[rows], start, stage.method, stage_rules, history, progress)
-        found.cost[:, 3] += int(stage.start is Start.ONE_SHOT)
+        found = solve(objective, seen, start, stage.method, stage_rules, history, progress, one_shot)
+        found.cost[:, CHARGES.index("inverse")] += int(one_shot is not None)
         if best is None:
             best = found
             continue

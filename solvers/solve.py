@@ -7,8 +7,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from solvers.line_search import Armijo, Found
-from solvers.method import CHARGES, Iterate, Memory, Method, Objective, Rows, charge
+from solvers.line_search import Armijo, Found, Trial
+from solvers.method import CHARGES, Cost, Iterate, Memory, Method, Objective, Rows, charge, cost_tensor
 
 
 class Status(IntEnum):
@@ -76,39 +76,61 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class _Running(Rows):
-    """The rows still at work, packed; ``index`` says which rows of the batch they are.
+    """The rows still at work, packed; ``index`` says which rows of the batch they are, None that they are all of it.
 
-    ``reached`` marks rows within the tolerance, ``spare`` counts their refinements left.
+    ``reached`` marks rows within the tolerance, ``spare`` counts their refinements left, None where there are none.
     """
 
-    index: Tensor
+    index: Tensor | None
     observation: Tensor
-    x: Tensor
-    y: Tensor
-    rms: Tensor
+    at: Trial
     reached: Tensor
-    spare: Tensor
-    iterations: Tensor
+    spare: Tensor | None
     cost: Tensor
     memory: Memory
 
+    @property
+    def rms(self) -> Tensor:
+        """rms of (f(x) - y*) / w, (B,)."""
+        return (2.0 * self.at.misfit).sqrt()
 
-@dataclass(frozen=True)
+
 class _Ledger:
     """The answers of the rows that have ended, in the order of the batch."""
 
-    solution: Solution
+    def __init__(self) -> None:
+        self.solution: Solution | None = None
 
-    def close(self, running: _Running, which: Tensor, status: Status) -> _Running:
-        """Books the marked rows and returns the others; a row within the tolerance has converged, however it ended."""
-        if not which.any():
+    def close(self, running: _Running, ended: Tensor, status: Status, iterations: int) -> _Running | None:
+        """Books the marked rows and returns the others, if any; within the tolerance is converged, however it ended."""
+        count = int(torch.count_nonzero(ended))
+        if count == len(ended) and running.index is None:  # the whole batch at once: nothing to sort
+            self.solution = _answer(running, status, iterations)
+            return None
+        if not count:
             return running
-        done = running[which]
-        self.solution.status[done.index] = torch.where(done.reached, int(Status.CONVERGED), int(status))
-        self.solution.residual_rms[done.index] = done.rms
-        for name in ("x", "y", "iterations", "cost"):
-            getattr(self.solution, name)[done.index] = getattr(done, name)
-        return running[~which]
+        if self.solution is None:
+            self.solution = _blank(running)
+        done = ended.nonzero()[:, 0]
+        answer = _answer(running[done], status, iterations)
+        index = done if running.index is None else running.index[done]
+        for name in ("x", "y", "residual_rms", "status", "iterations", "cost"):
+            getattr(self.solution, name)[index] = getattr(answer, name)
+        if count == len(ended):
+            return None
+        rest = (~ended).nonzero()[:, 0]
+        return replace(running[rest], index=rest if running.index is None else running.index[rest])
+
+
+def _answer(running: _Running, status: Status, iterations: int) -> Solution:
+    booked = torch.where(running.reached, int(Status.CONVERGED), int(status))
+    return Solution(running.at.x, running.at.y, running.rms, booked, torch.full_like(booked, iterations), running.cost)
+
+
+def _blank(running: _Running) -> Solution:
+    status = torch.full_like(running.reached, Status.MAX_ITERATIONS, dtype=torch.long)
+    x, y, misfit = (torch.empty_like(tensor) for tensor in (running.at.x, running.at.y, running.at.misfit))
+    return Solution(x, y, misfit, status, torch.empty_like(status), torch.empty_like(running.cost))
 
 
 def solve(
@@ -119,92 +141,95 @@ def solve(
     rules: Rules,
     history: bool = False,
     progress: Progress | None = None,
+    one_shot: Tensor | None = None,
 ) -> Solution:
     """Minimises Phi over C from ``start``, each row on its own; a finished row is charged nothing more.
 
     Args:
         observation: y* (B, m); start: (B, n), projected onto C first.
+        one_shot: g(y*) (B, n), where the caller has it already (and pays for it).
 
     Returns:
         The best point found for every row, with its status.
     """
-    running = _begin(objective, observation, start, method, rules)
-    ledger = _Ledger(_blank(running))
-    running = ledger.close(running, ~running.rms.isfinite(), Status.NONFINITE)
-    trace = [(running.index, running.rms)]
-    running = _settle(ledger, running, rules)
-    for _ in range(rules.max_iterations):
-        if not len(running.index):
+    first = _begin(objective, observation, start, rules)
+    ledger, trace = _Ledger(), [(first.index, first.rms)] if history else []
+    settled = ~first.at.misfit.isfinite()
+    running = ledger.close(first, settled if rules.refinements else settled | first.reached, Status.NONFINITE, 0)
+    if running is not None and rules.max_iterations:
+        running = _with_memory(running, objective, method, one_shot)
+    for iteration in range(1, rules.max_iterations + 1):
+        if running is None:
             break
-        running, stalled = _advance(running, objective, method, rules)
-        trace.append((running.index, running.rms))
-        running = ledger.close(running, stalled, Status.STALLED)
-        running = _settle(ledger, running, rules)
+        running, ended = _advance(running, objective, method, rules)
+        if history:
+            trace.append((running.index, running.rms))
+        running = ledger.close(running, ended, Status.STALLED, iteration)
         if progress is not None:
-            progress(len(observation) - len(running.index), len(observation))
-    ledger.close(running, torch.ones_like(running.reached), Status.MAX_ITERATIONS)
-    return replace(ledger.solution, history=_joined(trace, len(observation))) if history else ledger.solution
+            progress(len(observation) - (0 if running is None else len(running.reached)), len(observation))
+    if running is not None:
+        ledger.close(running, torch.ones_like(running.reached), Status.MAX_ITERATIONS, rules.max_iterations)
+    solution = ledger.solution or _blank(first)
+    return replace(solution, history=_joined(trace, len(observation))) if history else solution
 
 
-def _begin(objective: Objective, observation: Tensor, start: Tensor, method: Method, rules: Rules) -> _Running:
-    x = objective.constraint.project(start)
+def _begin(objective: Objective, observation: Tensor, start: Tensor, rules: Rules) -> _Running:
+    x = objective.project(start)
     y = objective.forward(x)
-    index = torch.arange(len(x), device=x.device)
-    rms = _rms(objective, y - observation)
-    spare, iterations = torch.full_like(index, rules.refinements), torch.zeros_like(index)
-    cost = charge(x, forward=1).repeat(len(x), 1)
-    memory = method.begin(objective, x)
-    return _Running(index, observation, x, y, rms, rms <= rules.tolerance, spare, iterations, cost, memory)
+    residual = y - observation
+    at = Trial(x, y, residual, objective.misfit(residual))
+    reached = at.misfit <= 0.5 * rules.tolerance**2
+    spare = rules.refinements - reached.long() if rules.refinements else None
+    cost = cost_tensor(charge(forward=1), x.device).repeat(len(x), 1)
+    return _Running(None, observation, at, reached, spare, cost, Memory())
 
 
-def _blank(running: _Running) -> Solution:
-    status = torch.full_like(running.index, Status.MAX_ITERATIONS)
-    x, y, rms = (torch.empty_like(tensor) for tensor in (running.x, running.y, running.rms))
-    return Solution(x, y, rms, status, torch.empty_like(running.iterations), torch.empty_like(running.cost))
+def _with_memory(running: _Running, objective: Objective, method: Method, one_shot: Tensor | None) -> _Running:
+    """What the method remembers before the first iteration, of the rows that make one."""
 
+    def inverted() -> Tensor:
+        if one_shot is None:
+            return objective.inverse(running.observation)
+        return one_shot if running.index is None else one_shot[running.index]
 
-def _settle(ledger: _Ledger, running: _Running, rules: Rules) -> _Running:
-    """Lets those rows go that are within the tolerance and have been refined."""
-    left = ledger.close(running, running.reached & (running.spare == 0), Status.CONVERGED)
-    return replace(left, spare=left.spare - left.reached.long()) if rules.refinements else left
+    memory = method.begin(objective, running.at.x, inverted)
+    if one_shot is not None or not method.inverses_per_trial:
+        return replace(running, memory=memory)
+    spent = cost_tensor(charge(inverse=method.inverses_per_trial), running.cost.device)
+    return replace(running, memory=memory, cost=running.cost + spent)
 
 
 def _advance(running: _Running, objective: Objective, method: Method, rules: Rules) -> tuple[_Running, Tensor]:
-    """One iteration of the running rows, and which of them it leaves with nowhere to go."""
-    at = Iterate.at(objective, running.x, running.observation)
+    """One iteration of the running rows, and which of them (B,) it ends."""
+    was = running.at
+    at = Iterate(was.x, was.y, was.residual, was.misfit, objective.gradient(was.x, was.residual))
     proposal = method.propose(objective, at, running.memory)
     found = rules.line_search.search(objective, running.observation, at, proposal.curve)
     memory, may_retry = method.learn(proposal.memory, found.alpha, found.accepted)
-    rms = _rms(objective, found.y - running.observation)
-    after = replace(
-        running,
-        x=found.x,
-        y=found.y,
-        rms=rms,
-        reached=running.reached | (rms <= rules.tolerance),
-        iterations=running.iterations + 1,
-        cost=running.cost + proposal.cost + _searched(found, method),
-        memory=memory,
-    )
-    crawling = found.accepted & (rms.square() > (1.0 - rules.least_decrease) * 2.0 * at.misfit)
-    return after, (~found.accepted & ~may_retry) | (crawling & ~after.reached)
+    reached = running.reached | (found.at.misfit <= 0.5 * rules.tolerance**2)
+    spent = cost_tensor(_searched(found, method, proposal.cost), was.x.device)
+    spare = None if running.spare is None else running.spare - reached.long()
+    after = _Running(running.index, running.observation, found.at, reached, spare, running.cost + spent, memory)
+    stalled = found.accepted & (found.at.misfit > (1.0 - rules.least_decrease) * was.misfit)
+    if found.shorter is not None:
+        stalled |= ~found.accepted & ~may_retry
+    ended = stalled | (reached if running.spare is None else reached & (running.spare == 0))
+    return after, ended
 
 
-def _searched(found: Found, method: Method) -> Tensor:
-    per_trial = charge(found.x, forward=1, inverse=method.inverses_per_trial)
-    return found.trials[:, None] * per_trial + charge(found.x, forward=1, vjp=1)
+def _searched(found: Found, method: Method, proposed: Cost) -> Cost:
+    """What one iteration cost: the gradient's f and adjoint, the proposal, and f (and g) at every trial."""
+    shorter = 0 if found.shorter is None else found.shorter
+    trials = charge(forward=shorter + 2, vjp=1, inverse=shorter * method.inverses_per_trial)
+    return tuple(a + b for a, b in zip(trials, proposed, strict=True))
 
 
-def _joined(trace: list[tuple[Tensor, Tensor]], batch: int) -> Tensor:
+def _joined(trace: list[tuple[Tensor | None, Tensor]], batch: int) -> Tensor:
     """rms per iteration (B, T + 1), NaN once a row has ended."""
     out = torch.full((batch, len(trace)), torch.nan, dtype=trace[0][1].dtype, device=trace[0][1].device)
     for column, (index, rms) in enumerate(trace):
-        out[index, column] = rms
+        out[slice(None) if index is None else index, column] = rms
     return out
-
-
-def _rms(objective: Objective, residual: Tensor) -> Tensor:
-    return (residual / objective.weight).square().mean(1).sqrt()
 
 
 __all__ = ["CHARGES", "Progress", "Rules", "Solution", "Status", "solve"]

@@ -1,7 +1,7 @@
 """The constraint's interface, its error, and how its numbers are kept."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -27,6 +27,10 @@ class Constraint(ABC):
     @abstractmethod
     def project(self, x: Tensor) -> Tensor:
         """Closest points of C, argmin_z ||z - x||, row by row: (B, n) -> (B, n)."""
+
+    def projector(self, like: Tensor) -> Callable[[Tensor], Tensor]:
+        """``project`` for tensors of the dtype, the device and the number of components of like (n,)."""
+        return self.project
 
     @abstractmethod
     def contains(self, x: Tensor, tolerance: float = 1e-6) -> Tensor:

@@ -1,7 +1,7 @@
 """Componentwise bounds: Box, Nonnegative, Fixed, and any of them together. Projection is one clamp, exact."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
@@ -29,6 +29,10 @@ class Bounded(Constraint):
     def project(self, x: Tensor) -> Tensor:
         lower, upper = self.bounds(x)
         return torch.clamp(x, lower, upper)
+
+    def projector(self, like: Tensor) -> Callable[[Tensor], Tensor]:
+        lower, upper = self.bounds(like)
+        return lambda x: torch.clamp(x, lower, upper)
 
     def contains(self, x: Tensor, tolerance: float = 1e-6) -> Tensor:
         lower, upper = self.bounds(x)
@@ -59,6 +63,9 @@ class Unconstrained(Bounded):
 
     def project(self, x: Tensor) -> Tensor:
         return x
+
+    def projector(self, like: Tensor) -> Callable[[Tensor], Tensor]:
+        return self.project
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from physics.problem import ENTRY_POINT_GROUP, PROBLEMS, Problem, UnknownProblem, load_problem
+from models.jacobian import jacobian
+from physics.problem import ENTRY_POINT_GROUP, PROBLEMS, Derivatives, Problem, UnknownProblem, load_problem
 
 
 @pytest.fixture(params=sorted(PROBLEMS))
@@ -62,6 +63,17 @@ def test_adjoint_matches_the_derivative(problem: Problem) -> None:
     pushed = torch.func.jvp(problem.forward, (x,), (v,))[1]
     pulled = torch.func.vjp(problem.forward, x)[1](u)[0]
     torch.testing.assert_close((pushed * u).sum(1), (v * pulled).sum(1), rtol=1e-10, atol=1e-12)
+
+
+def test_derivatives_in_closed_form_are_those_of_autograd(problem: Problem) -> None:
+    if not isinstance(problem.forward, Derivatives):
+        assert problem.name in ("oscillator", "allen_cahn2d")
+        return
+    x, y = draw(problem)
+    u = torch.randn_like(y)
+    pulled = torch.func.vjp(problem.forward, x)[1](u)[0]
+    torch.testing.assert_close(problem.forward.adjoint(x, u), pulled, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(problem.forward.jacobian(x), jacobian(problem.forward, x, problem.m))
 
 
 def test_derivative_matches_differences(problem: Problem) -> None:

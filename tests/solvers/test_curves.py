@@ -10,16 +10,21 @@ from solvers.dipg import DIPG
 from solvers.gradient import BarzilaiBorwein, FixedStepGradient, cauchy_step
 from solvers.lbfgs import LBFGS, Moves
 from solvers.line_search import Armijo
-from solvers.method import Iterate, Method
+from solvers.method import Iterate, Memory, Method
 from solvers.solve import Rules, Status, solve
 from tests.solvers.toys import ROWS, RULES, TOYS, Toy, nonlinear, objective, well_posed
+
+
+def begin(method: Method, toy: Toy, x: Tensor) -> Memory:
+    return method.begin(toy.objective, x, lambda: toy.objective.inverse(toy.observation))
 
 
 def propose(method: Method, toy: Toy, x: Tensor) -> tuple[Iterate, Tensor, Tensor]:
     """(iterate, x(0), x(1)) of the curve from x."""
     at = Iterate.at(toy.objective, x, toy.observation)
-    curve = method.propose(toy.objective, at, method.begin(toy.objective, x)).curve
+    curve = method.propose(toy.objective, at, begin(method, toy, x)).curve
     zero = x.new_zeros(len(x), 1)
+    torch.testing.assert_close(curve.full(), curve(zero + 1.0))
     return at, curve(zero), curve(zero + 1.0)
 
 
@@ -94,7 +99,7 @@ def test_barzilai_borwein_takes_the_secant_step() -> None:
     toy, method = well_posed(), BarzilaiBorwein()
     x = somewhere(toy)
     at = Iterate.at(toy.objective, x, toy.observation)
-    memory = method.propose(toy.objective, at, method.begin(toy.objective, x)).memory
+    memory = method.propose(toy.objective, at, begin(method, toy, x)).memory
     moved = Iterate.at(toy.objective, x - 0.5 * at.gradient, toy.observation)
     proposal = method.propose(toy.objective, moved, memory)
     s, y = moved.x - at.x, moved.gradient - at.gradient
@@ -121,7 +126,7 @@ def test_lbfgs_ends_a_quadratic_in_about_n_steps() -> None:
 
 def test_lbfgs_forgets_after_a_failed_search_and_then_gives_up() -> None:
     toy, method = nonlinear(), LBFGS(memory=3)
-    memory = method.begin(toy.objective, toy.start)
+    memory = begin(method, toy, toy.start)
     x = somewhere(toy)
     for _ in range(3):
         at = Iterate.at(toy.objective, x, toy.observation)
@@ -162,7 +167,7 @@ def test_lbfgs_retries_count_and_end() -> None:
 def test_lbfgs_directions_go_down(toy: str) -> None:
     case, method = TOYS[toy](), LBFGS(memory=4)
     x = case.objective.constraint.project(somewhere(case))
-    memory = method.begin(case.objective, x)
+    memory = begin(method, case, x)
     for _ in range(6):
         at = Iterate.at(case.objective, x, case.observation)
         proposal = method.propose(case.objective, at, memory)

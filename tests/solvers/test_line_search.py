@@ -34,8 +34,8 @@ def test_rows_halve_on_their_own() -> None:
     assert found.accepted.tolist() == [True, True, True, False]
     assert found.alpha[:3, 0].tolist() == [1.0, 0.25, 0.0625]
     assert found.trials.tolist() == [1, 3, 5, 9]
-    assert found.x[:, 0].tolist() == [0.0, 1.0 - 7.0 / 4, 1.0 - 31.0 / 16, 1.0]
-    assert torch.equal(found.y, found.x)
+    assert found.at.x[:, 0].tolist() == [0.0, 1.0 - 7.0 / 4, 1.0 - 31.0 / 16, 1.0]
+    assert torch.equal(found.at.y, found.at.x)
 
 
 @pytest.mark.parametrize("halvings", [0, 1, 5])
@@ -43,7 +43,7 @@ def test_it_gives_up_after_its_halvings(halvings: int) -> None:
     found = search(Armijo(halvings=halvings), [1.0])
     assert not found.accepted.any()
     assert found.trials.tolist() == [halvings + 1]
-    assert found.x.item() == 1.0
+    assert found.at.x.item() == 1.0
 
 
 def test_the_last_halving_still_counts() -> None:
@@ -77,7 +77,7 @@ def test_rounding_is_no_decrease() -> None:
 def test_trials_are_projected() -> None:
     found = search(Armijo(), [-1.0], identity(Box(0.4, 2.0)))
     assert found.accepted.all()
-    assert found.x.item() == 0.4
+    assert found.at.x.item() == 0.4
 
 
 def test_a_curve_that_is_no_descent_direction_must_still_go_down() -> None:
