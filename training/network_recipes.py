@@ -1,0 +1,80 @@
+"""How each image network is made: one frozen value a recipe, like training/recipes.py for Deceptrons."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from models.deceptronnet import NetworkConfig
+from training.images import PaperImages, Photographs, Source
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """Everything a run depends on, save its seed.
+
+    Attributes:
+        batches: how many; fewer where ``limit_s`` seconds end first: the learning rate then falls with the time.
+        loss: ``log_mse`` counts easy and hard images alike; ``mse`` is the paper's.
+        early: weight of the mean loss of all steps but the last.
+        average: decay of the running mean of the weights, which is what is kept.
+    """
+
+    name: str
+    version: int
+    title: str
+    network: NetworkConfig
+    source: Callable[[], Source]
+    batches: int
+    learning_rate: float
+    loss: str = "log_mse"
+    batch_size: int = 12
+    limit_s: float | None = None
+    early: float = 0.1
+    warm_up: int = 100
+    average: float = 0.998
+    gradient_clip: float = 1.0
+    half_precision: bool = True
+
+    def smoke(self) -> "NetworkRecipe":
+        """The same path in seconds."""
+        return replace(self, batches=3, batch_size=2, limit_s=None)
+
+
+
+_UNET = {"widths": (32, 64), "blocks": (0, 2)}
+
+NETWORK_RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        NetworkRecipe(
+            name="deblur-paper",
+            version=1,
+            title="The paper's 2D task: smoothed noise under a Gaussian of unknown width, seen at half resolution",
+            network=NetworkConfig("paper", steps=6, widths=(32, 64)),
+            source=PaperImages,
+            batches=2500,
+            batch_size=8,
+            learning_rate=1e-3,
+            loss="mse",
+            early=0.0,
+            average=0.99,
+        ),
+        NetworkRecipe(
+            name="deblur",
+            version=1,
+            title="Deblurring of photographs with a known point spread function",
+            network=NetworkConfig("shipped", steps=6, carried=8, **_UNET),
+            source=Photographs,
+            batches=6500,
+            learning_rate=1.5e-3,
+        ),
+        NetworkRecipe(
+            name="deblur-oneshot",
+            version=1,
+            title="The same U-Net in one shot",
+            network=NetworkConfig("shipped", steps=1, carried=0, **_UNET),
+            source=Photographs,
+            batches=6500,
+            learning_rate=1.5e-3,
+        ),
+    )
+}
