@@ -1,10 +1,12 @@
 """The only reader and writer of checkpoints: a directory of safetensors files and one JSON manifest.
 
     NAME/VERSION/manifest.json       what it is, how it was made, the digest of every other file
-    NAME/VERSION/model.safetensors   parameters and normalisation of the Deceptron
+    NAME/VERSION/model.safetensors   parameters and normalisation of the model
     NAME/VERSION/*.safetensors       further tensors (calibration, examples), each under its own digest
 
-Nothing in a checkpoint is executable. Every file is checked against its digest before a byte of it is used.
+A checkpoint is of one of two kinds, each with a manifest of its own: ``deceptron`` (f and g of a problem) and
+``network`` (an image network). Nothing in a checkpoint is executable. Every file is checked against its digest before a
+byte of it is used.
 """
 
 import hashlib
@@ -13,16 +15,17 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.activations import Map
 from models.deceptron import Deceptron, DeceptronConfig
+from models.deceptronnet import ImageNetwork, NetworkConfig, network_of
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -43,18 +46,14 @@ class FileRecord(BaseModel):
     bytes: int = Field(ge=0)
 
 
-class Manifest(BaseModel):
-    """What a checkpoint is and how it was made."""
+class Record(BaseModel):
+    """What every checkpoint says of itself and of how it was made."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     format_version: int
-    kind: Literal["deceptron"] = "deceptron"
+    kind: str
     name: str = Field(pattern=NAME_PATTERN)
     version: int = Field(ge=1)
-    problem: str
-    preset: Literal["paper", "product"]
-    architecture: DeceptronConfig
-    refinements: int = Field(ge=0)
     recipe: dict[str, object]
     budget: str
     seed: int
@@ -67,12 +66,35 @@ class Manifest(BaseModel):
     files: dict[str, FileRecord] = Field(default_factory=dict)
 
 
+class Manifest(Record):
+    """Of a Deceptron: the problem it inverts, and how it is to be used."""
+
+    kind: Literal["deceptron"] = "deceptron"
+    problem: str
+    preset: Literal["paper", "product"]
+    architecture: DeceptronConfig
+    refinements: int = Field(ge=0)
+
+
+class NetworkManifest(Record):
+    """Of an image network: what it is for, its form, and the images that it and its calibration come from."""
+
+    kind: Literal["network"] = "network"
+    title: str
+    architecture: NetworkConfig
+    images: dict[str, list[str]]
+
+
+AnyManifest = TypeVar("AnyManifest", bound=Record)
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
 def digest(data: bytes) -> FileRecord:
     """SHA-256 and size of a file's content."""
     return FileRecord(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 
-def save(root: Path, manifest: Manifest, model: Deceptron, extra: Mapping[str, Mapping[str, Tensor]]) -> Path:
+def save(root: Path, manifest: Record, model: nn.Module, extra: Mapping[str, Mapping[str, Tensor]]) -> Path:
     """Writes NAME/VERSION under root and returns that directory.
 
     Args:
@@ -104,26 +126,33 @@ def write_atomically(path: Path, data: bytes) -> None:
     Path(file.name).replace(path)
 
 
+def kind_of(directory: Path) -> str:
+    """The kind that a manifest names; ``deceptron`` where it names none or cannot be read (reading it says why)."""
+    try:
+        kind = _document(directory / MANIFEST).get("kind", "deceptron")
+    except CheckpointError:
+        return "deceptron"
+    return kind if isinstance(kind, str) else "deceptron"
+
+
 def read_manifest(directory: Path) -> Manifest:
-    """Reads and validates a manifest.
+    """Reads and validates a Deceptron's manifest.
 
     Raises:
-        CheckpointError: missing, not JSON, of a newer format, or not a manifest.
+        CheckpointError: missing, not JSON, of a newer format, or not such a manifest.
     """
+    return _read(directory, Manifest)
+
+
+def read_network_manifest(directory: Path) -> NetworkManifest:
+    """The same for an image network's."""
+    return _read(directory, NetworkManifest)
+
+
+def _read(directory: Path, kind: type[AnyManifest]) -> AnyManifest:
     path = directory / MANIFEST
-    try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise CheckpointError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes; this is not a manifest")
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{path}: missing; {directory} is not a checkpoint, or writing it was cut short"
-        ) from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); restore the checkpoint") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not valid JSON; restore the checkpoint from its source") from error
-    found = document.get("format_version") if isinstance(document, dict) else None
+    document = _document(path)
+    found = document.get("format_version")
     if not isinstance(found, int) or isinstance(found, bool):
         raise CheckpointError(f"{path}: no format_version; this is not a Deceptron checkpoint: remove it, or retrain")
     if found > FORMAT_VERSION:
@@ -133,14 +162,31 @@ def read_manifest(directory: Path) -> Manifest:
     if found < FORMAT_VERSION:
         raise CheckpointError(f"{path}: there is no format {found}; restore the checkpoint from its source")
     try:
-        return Manifest.model_validate(document)
+        return kind.model_validate(document)
     except (ValidationError, ValueError) as error:
         raise CheckpointError(
             f"{path}: not a valid manifest: {_first_problem(error)}; restore the checkpoint from its source"
         ) from error
 
 
-def read_tensors(directory: Path, manifest: Manifest, name: str) -> dict[str, Tensor]:
+def _document(path: Path) -> dict[str, object]:
+    """The JSON object in a manifest, unchecked; empty where it is another value."""
+    try:
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise CheckpointError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes; this is not a manifest")
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path}: missing; {path.parent} is not a checkpoint, or writing it was cut short"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); restore the checkpoint") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not valid JSON; restore the checkpoint from its source") from error
+    return document if isinstance(document, dict) else {}
+
+
+def read_tensors(directory: Path, manifest: Record, name: str) -> dict[str, Tensor]:
     """Reads one safetensors file after checking its digest.
 
     Raises:
@@ -176,8 +222,16 @@ def load(directory: Path, manifest: Manifest, physics: Map) -> Deceptron:
     Raises:
         CheckpointError: damaged, or its tensors do not fit the architecture in the manifest.
     """
+    return _filled(Deceptron(manifest.architecture, physics), directory, manifest)
+
+
+def load_network(directory: Path, manifest: NetworkManifest) -> ImageNetwork:
+    """Rebuilds the image network of a checkpoint, frozen and in evaluation mode; raises as ``load`` does."""
+    return _filled(network_of(manifest.architecture), directory, manifest)
+
+
+def _filled(model: AnyModule, directory: Path, manifest: Record) -> AnyModule:
     path, tensors = directory / MODEL, read_tensors(directory, manifest, MODEL)
-    model = Deceptron(manifest.architecture, physics)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -8,21 +8,19 @@ adjoint and through the linear estimator, beside x_t, x_0, y and the noise level
 itself a few channels; one set of weights serves all steps, kernels, noise levels and factors.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from models.unet import HalfUNet, PaperUNet, padded
+from models.unet import HalfUNet, PaperUNet, padded, tiled
 from physics.blur import Blur
 from physics.wiener import Wiener, wiener_start
 
 GAMMA_START = 0.7
 QUIETEST = 1e-3  # noise levels below count as this
-Observer = Callable[[int, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class DeceptronNet(nn.Module):
         residual = y - blur.forward(x)
         moving = [x, 4.0 * blur.adjoint(residual) * blur.factor**2, 4.0 * linear(residual)]
         features = padded(torch.cat([still, *moving], 1), self.unet.stride)
-        dx, carried = self.unet(features, carried, self.bias[t])
+        dx, carried = tiled(self.unet, features, carried, self.bias[t])
         return x - torch.sigmoid(self.gamma[t]) * dx[..., : x.shape[-2], : x.shape[-1]], carried
 
 
@@ -117,4 +115,7 @@ ImageNetwork = PaperNet | DeceptronNet
 def network_of(config: NetworkConfig) -> ImageNetwork:
     """A network as initialised, in the memory layout that convolutions on a CPU are quickest in."""
     network = PaperNet(config) if config.form == "paper" else DeceptronNet(config)
-    return network.to(memory_format=torch.channels_last)
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network

@@ -6,8 +6,22 @@ from pathlib import Path
 
 from torch import Tensor
 
-from models.checkpoint import NAME_PATTERN, CheckpointError, Manifest, load, read_manifest, read_tensors
+from models.checkpoint import (
+    NAME_PATTERN,
+    AnyManifest,
+    CheckpointError,
+    Manifest,
+    NetworkManifest,
+    Record,
+    kind_of,
+    load,
+    load_network,
+    read_manifest,
+    read_network_manifest,
+    read_tensors,
+)
 from models.deceptron import Deceptron
+from models.deceptronnet import ImageNetwork
 from physics.problem import Problem, UnknownProblem, load_problem
 
 
@@ -27,16 +41,27 @@ class LoadedModel:
 
 
 @dataclass(frozen=True)
+class LoadedNetwork:
+    """A verified image network, ready to use, with its stored calibration."""
+
+    manifest: NetworkManifest
+    network: ImageNetwork
+    calibration: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Registry:
     """Checkpoints under one root directory. Reading is lazy: a broken checkpoint does not hide the others."""
 
     root: Path
 
     def names(self) -> list[str]:
-        """Names with at least one version, sorted."""
-        if not self.root.is_dir():
-            return []
-        return sorted(entry.name for entry in self.root.iterdir() if entry.is_dir() and self.versions(entry.name))
+        """Names of Deceptrons with at least one version, sorted; checkpoints that cannot be read are among them."""
+        return [name for name in self._all() if self._newest_kind(name) == "deceptron"]
+
+    def networks(self) -> list[str]:
+        """Names of image networks with at least one version, sorted."""
+        return [name for name in self._all() if self._newest_kind(name) == "network"]
 
     def versions(self, name: str) -> list[int]:
         """Versions of a model, ascending; empty for an unknown name. Names never leave the root directory."""
@@ -49,19 +74,25 @@ class Registry:
         """The manifest of a version, the newest unless given.
 
         Raises:
-            UnknownCheckpoint: no such name or version.
+            UnknownCheckpoint: no Deceptron of that name or version.
             CheckpointError: there, but not to be used.
         """
         directory = self.directory(name, version)
-        manifest = read_manifest(directory)
-        if (manifest.name, str(manifest.version)) != (name, directory.name):
-            raise CheckpointError(
-                f"{directory}: the manifest says {manifest.name}/{manifest.version}; give the directory that name"
+        if kind_of(directory) == "network":
+            raise UnknownCheckpoint(f"{name!r} is a network for images, not a Deceptron; deblur with it")
+        return _named(directory, read_manifest(directory))
+
+    def network_manifest(self, name: str, version: int | None = None) -> NetworkManifest:
+        """The same for an image network."""
+        directory = self.directory(name, version)
+        if kind_of(directory) == "deceptron":
+            raise UnknownCheckpoint(
+                f"{name!r} is not a network for images; there are {', '.join(self.networks()) or 'none'}"
             )
-        return manifest
+        return _named(directory, read_network_manifest(directory))
 
     def load(self, name: str, version: int | None = None) -> LoadedModel:
-        """Verifies and loads everything a checkpoint holds."""
+        """Verifies and loads everything a Deceptron's checkpoint holds."""
         manifest = self.manifest(name, version)
         directory = self.directory(name, manifest.version)
         problem = _problem(directory, manifest)
@@ -70,24 +101,48 @@ class Registry:
                 f"{directory}: made for {manifest.architecture.n} unknowns and {manifest.architecture.m} observations, "
                 f"but problem {problem.name!r} has {problem.n} and {problem.m}; retrain"
             )
-        extras = {
-            stem: read_tensors(directory, manifest, f"{stem}.safetensors")
-            for stem in ("calibration", "examples")
-            if f"{stem}.safetensors" in manifest.files
-        }
-        deceptron = load(directory, manifest, problem.forward)
-        return LoadedModel(manifest, problem, deceptron, extras.get("calibration", {}), extras.get("examples", {}))
+        calibration, examples = (_extra(directory, manifest, stem) for stem in ("calibration", "examples"))
+        return LoadedModel(manifest, problem, load(directory, manifest, problem.forward), calibration, examples)
+
+    def load_network(self, name: str, version: int | None = None) -> LoadedNetwork:
+        """Verifies and loads everything an image network's checkpoint holds."""
+        manifest = self.network_manifest(name, version)
+        directory = self.directory(name, manifest.version)
+        network = load_network(directory, manifest)
+        return LoadedNetwork(manifest, network, _extra(directory, manifest, "calibration"))
 
     def directory(self, name: str, version: int | None = None) -> Path:
         """Where a version lies, the newest unless given; raises UnknownCheckpoint."""
         versions = self.versions(name)
         if not versions:
-            raise UnknownCheckpoint(f"no model named {name!r}; there are {', '.join(self.names()) or 'none'}")
+            raise UnknownCheckpoint(f"no model named {name!r}; there are {', '.join(self._all()) or 'none'}")
         if version is not None and version not in versions:
             raise UnknownCheckpoint(
                 f"model {name!r} has no version {version}; there are {', '.join(map(str, versions))}"
             )
         return self.root / name / str(versions[-1] if version is None else version)
+
+    def _all(self) -> list[str]:
+        if not self.root.is_dir():
+            return []
+        return sorted(entry.name for entry in self.root.iterdir() if entry.is_dir() and self.versions(entry.name))
+
+    def _newest_kind(self, name: str) -> str:
+        return kind_of(self.directory(name))
+
+
+def _named(directory: Path, manifest: AnyManifest) -> AnyManifest:
+    if (manifest.name, str(manifest.version)) != (directory.parent.name, directory.name):
+        raise CheckpointError(
+            f"{directory}: the manifest says {manifest.name}/{manifest.version}; give the directory that name"
+        )
+    return manifest
+
+
+def _extra(directory: Path, manifest: Record, stem: str) -> dict[str, Tensor]:
+    """A further file's tensors; nothing where the checkpoint has none of that name."""
+    name = f"{stem}.safetensors"
+    return read_tensors(directory, manifest, name) if name in manifest.files else {}
 
 
 def _problem(directory: Path, manifest: Manifest) -> Problem:

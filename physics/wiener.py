@@ -63,7 +63,7 @@ class Wiener:
         if factor > 1:
             wide = torch.fft.irfft2(torch.fft.rfft2(wide) * self.gain, s=wide.shape[-2:])
             wide = _spread(wide, factor)
-        out = torch.fft.irfft2(torch.fft.rfft2(wide) * self.transposed, s=wide.shape[-2:])
+        out: Tensor = torch.fft.irfft2(torch.fft.rfft2(wide) * self.transposed, s=wide.shape[-2:])
         height, width = self.blur.size_of_x(*self.size)
         return out[..., :height, :width]
 

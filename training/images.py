@@ -57,9 +57,7 @@ def random_kernel(generator: Generator) -> Tensor:
     if which < 0.40:
         return gaussian(uniform(0.3, 3.0, generator), KERNEL_SIDE)
     if which < 0.50:
-        return long_gaussian(
-            uniform(0.5, 3.0, generator), uniform(0.3, 1.0, generator), uniform(0.0, 180.0, generator)
-        )
+        return long_gaussian(uniform(0.5, 3.0, generator), uniform(0.3, 1.0, generator), uniform(0.0, 180.0, generator))
     if which < 0.70:
         return framed(disk(uniform(0.7, 5.5, generator)), KERNEL_SIDE)
     line = framed(motion(uniform(1.0, 17.0, generator), uniform(0.0, 180.0, generator)), KERNEL_SIDE)

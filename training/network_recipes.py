@@ -39,7 +39,6 @@ class NetworkRecipe:
         return replace(self, batches=3, batch_size=2, limit_s=None)
 
 
-
 _UNET = {"widths": (32, 64), "blocks": (0, 2)}
 
 NETWORK_RECIPES = {

@@ -60,7 +60,9 @@ class NetworkTrainer:
         interval_s = 0.2 if sys.stderr.isatty() else LOG_INTERVAL_S
         last = saved = time.monotonic()
         done = self.batches_done
-        with tqdm(total=recipe.batches, initial=done, desc=recipe.name, disable=self.quiet, mininterval=interval_s) as bar:
+        with tqdm(
+            total=recipe.batches, initial=done, desc=recipe.name, disable=self.quiet, mininterval=interval_s
+        ) as bar:
             while self._progress() < 1.0:
                 loss = self._batch(source)
                 now = time.monotonic()

@@ -82,7 +82,9 @@ def photographs(scene: Scene) -> tuple[Tensor, ...]:
     spec = find_spec(scene.package)
     paths = [Path(spec.origin).parent / file for file in scene.files] if spec and spec.origin else []
     if not paths or not all(path.is_file() for path in paths):
-        raise NoPhotographs(f"{scene.name} comes with the package {scene.package}; pip install 'deceptron-service[train]'")
+        raise NoPhotographs(
+            f"{scene.name} comes with the package {scene.package}; pip install 'deceptron-service[train]'"
+        )
     return tuple(_read(path) for path in paths)
 
 

@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save as save_safetensors
 
 from models.checkpoint import CheckpointError
 from models.registry import Registry, UnknownCheckpoint
-from tests.models.stored import store
+from physics.blur import Blur
+from physics.kernels import gaussian
+from tests.models.stored import edit, forge, network, network_manifest_of, store, store_network
 
 OUTSIDE = [
     "..",
@@ -98,3 +102,48 @@ def test_a_broken_checkpoint_does_not_hide_the_others(registry: Registry) -> Non
     assert registry.load("small").problem.name == "oscillator"
     with pytest.raises(CheckpointError):
         registry.manifest("other")
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Registry:
+    store(tmp_path, name="small")
+    store_network(tmp_path, name="sharpen")
+    return Registry(tmp_path)
+
+
+def test_networks_and_deceptrons_are_listed_apart(mixed: Registry) -> None:
+    assert mixed.names() == ["small"]
+    assert mixed.networks() == ["sharpen"]
+
+
+def test_a_network_comes_back_as_it_was_saved(mixed: Registry) -> None:
+    loaded = mixed.load_network("sharpen")
+    assert loaded.manifest.model_copy(update={"files": {}}) == network_manifest_of(name="sharpen")
+    assert loaded.calibration["scores"].shape == (4, 2)
+    y, camera, noise = torch.rand(1, 1, 12, 12), Blur(gaussian(1.0)), torch.tensor([0.02])
+    torch.testing.assert_close(loaded.network(y, camera, noise), network()(y, camera, noise))
+    assert not any(parameter.requires_grad for parameter in loaded.network.parameters())
+
+
+def test_one_kind_is_not_taken_for_the_other(mixed: Registry) -> None:
+    with pytest.raises(UnknownCheckpoint, match="'sharpen' is a network for images"):
+        mixed.load("sharpen")
+    with pytest.raises(UnknownCheckpoint, match="'small' is not a network for images; there are sharpen"):
+        mixed.load_network("small")
+
+
+def test_a_damaged_network_is_refused(mixed: Registry) -> None:
+    directory = mixed.directory("sharpen")
+    forge(directory, "model.safetensors", save_safetensors({"gamma": torch.zeros(2)}))
+    with pytest.raises(CheckpointError, match="does not fit the manifest's architecture"):
+        mixed.load_network("sharpen")
+    edit(directory, {"title": ...})
+    with pytest.raises(CheckpointError, match="title"):
+        mixed.load_network("sharpen")
+
+
+def test_what_cannot_be_read_is_listed_among_the_deceptrons(mixed: Registry) -> None:
+    (mixed.directory("sharpen") / "manifest.json").write_text("[1]")
+    assert mixed.names() == ["sharpen", "small"]
+    with pytest.raises(CheckpointError, match="no format_version"):
+        mixed.load("sharpen")
