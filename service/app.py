@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from anyio import CapacityLimiter
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.inference import Inference
@@ -20,8 +20,11 @@ from service.responses import PROBLEM, install_error_handlers
 from service.rjcp import RjcpWatch
 from service.routes import console, health, jobs, metrics, models, open_inference, solve, um_bridge
 from service.schemas import CompareRequest, InvertRequest, ProblemDocument
+from service.security.access import Gate
+from service.security.headers import SecurityHeaders
+from service.security.policy import access_policy
 from service.settings import Settings, load_settings
-from service.state import Services
+from service.state import Services, only_own_jobs
 from service.wiring import queue_limits, require_redis, running_commit, running_version, thresholds, window_bounds
 
 _DESCRIPTION = "Inversion as a service: from an observation to the unknowns behind it, and whether to believe them."
@@ -57,14 +60,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=running_version(),
         description=_DESCRIPTION,
         lifespan=lifespan,
+        dependencies=[Depends(only_own_jobs)],
         responses={"default": {"model": ProblemDocument, "description": "any error (RFC 9457)"}},
     )
     for part in (solve, jobs, models, health, metrics, open_inference, um_bridge, console):
         app.include_router(part.router)
     install_error_handlers(app)
     app.state.metrics = ApiMetrics(running_version(), running_commit(settings))
+    app.add_middleware(Gate, policy=access_policy(settings))
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     app.add_middleware(RequestLog)
+    app.add_middleware(SecurityHeaders)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

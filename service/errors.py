@@ -7,12 +7,17 @@ ServiceError
 ├── UnsupportedMedia        415  a content type this endpoint does not read
 ├── NotAcceptable           406  a content type this endpoint does not write
 ├── BodyTooLarge            413
+├── Unauthorized            401  no API key, or none that is valid
+├── Forbidden               403  the key may not do this
+├── ForeignOrigin           403  a web page of somewhere else asks
+├── Misdirected             421  the Host header names somebody else
 ├── NotFound                404
 │   ├── UnknownModel
 │   └── JobNotFound
 ├── JobNotFinished          409
 ├── JobGone                 410
 ├── QueueFull               429  carries retry_after_s
+├── RateLimited             429  carries retry_after_s
 ├── QueueUnavailable        503  carries retry_after_s
 ├── NotInTime               504  a protocol without jobs asked for an answer, and the wait ended first
 ├── ModelUnusable           503  the checkpoint is damaged or foreign; the message says what to do
@@ -20,7 +25,7 @@ ServiceError
 └── SolveFailed             500  a chunk failed in the worker; travels as text in the job, not as a response
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,6 +43,7 @@ class ServiceError(Exception):
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, detail: str, errors: Sequence[FieldError] = (), retry_after_s: float | None = None) -> None:
         super().__init__(detail)
@@ -80,6 +86,23 @@ class BodyTooLarge(ServiceError):
     status, title = 413, "Body too large"
 
 
+class Unauthorized(ServiceError):
+    status, title = 401, "Unauthorized"
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="deceptron"'}
+
+
+class Forbidden(ServiceError):
+    status, title = 403, "Forbidden"
+
+
+class ForeignOrigin(ServiceError):
+    status, title = 403, "Foreign origin"
+
+
+class Misdirected(ServiceError):
+    status, title = 421, "Misdirected request"
+
+
 class NotFound(ServiceError):
     status, title = 404, "Not found"
 
@@ -102,6 +125,10 @@ class JobGone(ServiceError):
 
 class QueueFull(ServiceError):
     status, title = 429, "Queue full"
+
+
+class RateLimited(ServiceError):
+    status, title = 429, "Rate limited"
 
 
 class QueueUnavailable(ServiceError):

@@ -17,6 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.responses import internal_problem
 
+_SECRETS = re.compile(
+    r"(?<=://)[^/@\s\"']{1,512}(?=@)|(?<=dk_[0-9a-f]{12}_)[\w-]{43}|(?<=bearer )[\w.~+/=-]+", re.IGNORECASE
+)
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = structlog.get_logger("service.http")
 
@@ -34,7 +37,9 @@ def configure_logs(level: str, process: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if not on_terminal:
-        shared.append(structlog.processors.dict_tracebacks)
+        # Without local variables (structlog's default is with): a frame may hold a request's key or the queue's URL.
+        bare = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        shared.append(structlog.processors.ExceptionRenderer(bare))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -44,7 +49,10 @@ def configure_logs(level: str, process: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     render: list[Any] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(_dump),
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if on_terminal
+        else structlog.processors.JSONRenderer(_dump),
+        _without_secrets,
     ]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=render))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -64,6 +72,11 @@ def _named(process: str) -> structlog.typing.Processor:
 def _without_colour_codes(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     event.pop("color_message", None)  # uvicorn's own message again, with terminal codes in it
     return event
+
+
+def _without_secrets(_logger: Any, _method: str, line: Any) -> Any:
+    """The rendered line without passwords of URLs and without keys, whoever put them there."""
+    return _SECRETS.sub("[hidden]", line) if isinstance(line, str) else line
 
 
 def _dump(value: Any, default: Any = None, **_: Any) -> str:
@@ -115,4 +128,7 @@ class _Exchange:
             ("/health", "/metrics")
         )  # asked every few seconds, and the answer says it all
         write = log.debug if quiet else log.info
-        write("request", method=self.scope["method"], path=self.scope["path"], status=self.status, ms=duration_ms)
+        caller = self.scope.get("state", {}).get("caller")
+        who = {"key": caller.id} if caller is not None and caller.id else {}  # the id names the key; it is no secret
+        what = {"method": self.scope["method"], "path": self.scope["path"][:200], "status": self.status}
+        write("request", **what, ms=duration_ms, **who)

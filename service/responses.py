@@ -58,7 +58,7 @@ def problem(
 
 def service_problem(error: ServiceError, extensions: Mapping[str, Any] | None = None) -> Response:
     """The problem document of an error of our own tree."""
-    headers = {}
+    headers = dict(error.headers)
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     return problem(error.status, error.title, error.detail, error.errors, headers, extensions)

@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         default="",
         validation_alias="REDIS_URL",
+        repr=False,
         description="The Redis-protocol server to use; empty: `deceptron serve` starts its own.",
     )
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
@@ -50,6 +51,20 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     commit: str = Field(default="", description="Commit shown by /health; empty: read from the checkout's .git.")
+
+    auth: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether API keys are needed; auto: once there is one, and wherever other machines reach the API.",
+    )
+    keys_file: Path | None = Field(
+        default=None, description="The file of API keys (`deceptron keys`); empty: `keys.json` in the data directory."
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="Host names answered besides localhost, comma-separated; empty: on loopback no other, else any.",
+    )
+    rate_per_s: float = Field(default=200.0, ge=0, description="Requests a second that one API key may send; 0: any.")
+    rate_burst: Positive = Field(default=400, description="Requests that one API key may send at once.")
 
     max_body_bytes: Positive = Field(default=32 * 2**20, description="Largest request body; beyond it: 413.")
     max_items: Positive = Field(default=1_000_000, description="Most observations in one request.")
@@ -96,6 +111,10 @@ class Settings(BaseSettings):
             return self.data_dir
         state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         return Path(state) / "deceptron"
+
+    def keys_path(self) -> Path:
+        """The file of API keys, with its default resolved."""
+        return self.keys_file or self.state_dir() / "keys.json"
 
     def worker_count(self) -> int:
         """The number of worker processes, with its default resolved."""

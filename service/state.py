@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import anyio.to_thread
@@ -11,11 +11,13 @@ from anyio import CapacityLimiter
 from fastapi import Depends
 from starlette.requests import Request
 
+from service.errors import JobNotFound
 from service.inference import Inference
 from service.protocols.um_bridge import Bridge
 from service.queue.jobs import JobStore
-from service.queue.records import JobStatus, WorkerInfo
+from service.queue.records import JobStatus, NewJob, Submitted, WorkerInfo
 from service.rjcp import RjcpWatch
+from service.security.access import caller_of
 from service.settings import Settings
 
 P = ParamSpec("P")
@@ -38,6 +40,10 @@ class Services:
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one of the few decode threads (few, so that large bodies cannot fill the memory together)."""
         return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self.limiter)
+
+    async def submit(self, request: Request, job: NewJob) -> Submitted:
+        """Queue a job as the caller's own: no other key will see it. Raises what JobStore.submit raises."""
+        return await self.store.submit(replace(job, owner=caller_of(request).id))
 
     async def live_workers(self) -> list[WorkerInfo]:
         """The workers heard of lately. Raises QueueUnavailable."""
@@ -65,6 +71,16 @@ def services_of(request: Request) -> Services:
     if not isinstance(services, Services):
         raise TypeError("the app was not started through its lifespan")
     return services
+
+
+async def only_own_jobs(request: Request) -> None:
+    """Guards every route with a `job_id` in its path: a job of another key is as unknown as one that never was."""
+    job_id = request.path_params.get("job_id")
+    caller = caller_of(request)
+    if job_id is None or caller.sees_all:
+        return
+    if await services_of(request).store.owner(job_id) != caller.id:
+        raise JobNotFound(f"there is no job {job_id!r}")
 
 
 Shared = Annotated[Services, Depends(services_of)]

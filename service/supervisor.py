@@ -16,6 +16,7 @@ import structlog
 from service.errors import QueueUnavailable, ServiceError
 from service.process import EXIT_CONFIG, on_stop_signals
 from service.queue.embedded import EmbeddedServer
+from service.security.policy import access_policy
 from service.settings import Settings, to_env
 
 TICK_S = 0.1
@@ -171,7 +172,8 @@ class Supervisor:
 
 
 def serve(settings: Settings, on_ready: OnReady) -> None:
-    """Run the whole service until a signal, or until `on_ready` wants no more. Raises ServeError."""
+    """Run the whole service until a signal, or until `on_ready` wants no more. Raises ServeError, SettingsError."""
+    access_policy(settings)  # says in one line here what the API would say later
     with listen(settings.host, settings.port) as listening:
         supervisor = Supervisor(settings, listening, on_ready)
         on_stop_signals(supervisor.stop)  # before the queue server starts, which would outlive us

@@ -1,6 +1,8 @@
 """What every test starts from: fixed seeds, one thread, and a word on what this machine cannot run."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,9 @@ if torch is not None:
     torch.set_num_threads(1)
 # Servers and workers that tests start inherit this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Whoever runs the tests may have a service of their own, with its data and its keys.
+os.environ["XDG_STATE_HOME"] = str(Path(tempfile.gettempdir()) / "deceptron-tests-have-no-state")
+os.environ.pop("DECEPTRON_API_KEY", None)
 
 
 @pytest.fixture(autouse=True)

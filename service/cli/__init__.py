@@ -6,6 +6,7 @@ import click
 
 from service.cli.complete import completion
 from service.cli.invert import invert, models
+from service.cli.keys import keys
 from service.cli.measure import bench, train
 from service.cli.new_problem import new_problem
 from service.cli.serve import api, serve, worker
@@ -22,7 +23,7 @@ def cli() -> None:
     """Inversion as a service: from an observation to the unknowns behind it, and whether to believe them."""
 
 
-for command in (serve, api, worker, invert, demo, models, bench, train, new_problem, completion):
+for command in (serve, api, worker, invert, demo, models, keys, bench, train, new_problem, completion):
     cli.add_command(command)
 
 

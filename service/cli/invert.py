@@ -14,6 +14,7 @@ from service.client.flows import Options
 
 METHODS = ("auto", "dipg", "gn", "lm", "gd", "lbfgs", "oneshot")
 SHOWN = 20
+KEY = click.option("--key", help="API key for --url; better kept in DECEPTRON_API_KEY.")
 RETRIES = Retries(attempts=3)  # somebody is watching: say soon that nobody answers
 
 
@@ -24,10 +25,13 @@ RETRIES = Retries(attempts=3)  # somebody is watching: say soon that nobody answ
 @click.option("--preset", type=click.Choice(["product", "paper"]), help="The rules.  [the model's own]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the reconstructions there (npy).")
 @click.option("--url", help="A running service; without it the work is done in this process.")
-def invert(model: str, file: Any, method: str, preset: str | None, out: Path | None, url: str | None) -> None:
+@KEY
+def invert(
+    model: str, file: Any, method: str, preset: str | None, out: Path | None, url: str | None, key: str | None
+) -> None:
     """Reconstruct what lies behind the observations in FILE (npy, m or B x m; - reads standard input)."""
     observations = as_observations(decode_npy(file.read(), file.name), file.name)
-    result = solve(model, observations, method, preset, url)
+    result = solve(model, observations, method, preset, url, key)
     for line in table(item_rows(result.items[:SHOWN])):
         click.echo(line)
     if len(result.items) > SHOWN:
@@ -40,21 +44,24 @@ def invert(model: str, file: Any, method: str, preset: str | None, out: Path | N
 
 @click.command()
 @click.option("--url", help="A running service; without it the local checkpoints are listed.")
-def models(url: str | None) -> None:
+@KEY
+def models(url: str | None, key: str | None) -> None:
     """List the models."""
     rows = [["model", "version", "problem", "unknowns", "values per observation", "methods"]]
-    for card in _cards(url):
+    for card in _cards(url, key):
         unknown, observation = (_shape_text(card[part]["shape"]) for part in ("unknown", "observation"))
         rows.append([card["name"], card["version"], card["problem"], unknown, observation, " ".join(card["methods"])])
     for line in table(rows):
         click.echo(line)
 
 
-def solve(model: str, observations: np.ndarray, method: str, preset: str | None, url: str | None) -> Result:
+def solve(
+    model: str, observations: np.ndarray, method: str, preset: str | None, url: str | None, key: str | None = None
+) -> Result:
     """Through the service at `url`, or in this process."""
     result: Result | Comparison
     if url is not None:
-        with Client(url, retries=RETRIES) as client:
+        with Client(url, key=key, retries=RETRIES) as client:
             return client.invert(model, observations, method=method, options=Options(preset=preset))
     from service.cli.local import invert_locally
 
@@ -75,9 +82,9 @@ def summary(result: Result) -> str:
     return f"{verdicts}; {1000 * took_s:.1f} ms for {len(result.items)} on {result.device} ({result.engine})"
 
 
-def _cards(url: str | None) -> list[dict[str, Any]]:
+def _cards(url: str | None, key: str | None) -> list[dict[str, Any]]:
     if url is not None:
-        with Client(url, retries=RETRIES) as client:
+        with Client(url, key=key, retries=RETRIES) as client:
             return client.models()
     from service.cli.local import open_inference
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from service.cli.invert import solve
+from service.cli.invert import KEY, solve
 from service.cli.tables import plot, table
 from service.client.types import ClientError, Item
 from service.demo import NAMES, NOISE_STD, TIMES_S, Example, displacement, identifiable, make_example
@@ -24,21 +24,22 @@ DEMO_SEED, DEMO_MODEL = 7, "oscillator"
 @click.option("--local", is_flag=True, help="No service at all: do the work in this process.")
 @click.option("--seed", default=DEMO_SEED, show_default=True, help="Which observation.")
 @click.option("--model", default=DEMO_MODEL, show_default=True)
-def demo(url: str | None, local: bool, seed: int, model: str) -> None:
+@KEY
+def demo(url: str | None, local: bool, seed: int, model: str, key: str | None) -> None:
     """Invert one oscillation that SciPy integrated, and compare with the truth."""
     if url or local:
-        show_demo(url, seed, model)
+        show_demo(url, seed, model, key)
         return
     click.echo("starting a service of its own (API, worker, queue) ...")
     _with_own_service(lambda found: show_demo(found, seed, model))
     click.echo("stopped")
 
 
-def show_demo(url: str | None, seed: int, model: str) -> None:
+def show_demo(url: str | None, seed: int, model: str, key: str | None = None) -> None:
     """Solve the seed's observation at `url` (None: in this process) and print what came of it."""
     example = make_example(seed)
     started = time.perf_counter()
-    result = solve(model, example.observation, "auto", "product", url)
+    result = solve(model, example.observation, "auto", "product", url, key)
     took_s = time.perf_counter() - started
     item = result.items[0]
     if item.x is None:

@@ -18,10 +18,15 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """A running service at `url`. Use it as an async context manager, or `await close()`. Raises ClientError."""
+    """A running service at `url`; `key` is the API key where it asks for one (else that of DECEPTRON_API_KEY).
 
-    def __init__(self, url: str, *, retries: Retries | None = None, progress: bool | None = None) -> None:
-        self._http = httpx.AsyncClient(base_url=flows.base_url(url))
+    Use it as an async context manager, or `await close()`. Raises ClientError.
+    """
+
+    def __init__(
+        self, url: str, *, key: str | None = None, retries: Retries | None = None, progress: bool | None = None
+    ) -> None:
+        self._http = httpx.AsyncClient(base_url=flows.base_url(url), headers=flows.key_header(key))
         self._retries = retries or Retries()
         self._progress = progress
 

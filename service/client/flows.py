@@ -3,6 +3,7 @@
 The sync client does the yielded things itself, the async one awaits them; neither knows anything of the protocol.
 """
 
+import os
 import random
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -27,6 +28,7 @@ from service.client.types import (
 T = TypeVar("T")
 JSON = "application/json"
 POLL_WAIT_S = 5.0  # the server holds each poll back this long, so that the progress bar still moves
+KEY_VARIABLE = "DECEPTRON_API_KEY"
 AGAIN = frozenset({429, 502, 503, 504})
 
 
@@ -197,6 +199,14 @@ def delete(job_id: str, purge: bool, retries: Retries) -> Flow[Job | None]:
 def base_url(url: str) -> str:
     """The address as httpx wants it: people leave out http://."""
     return url if "://" in url else f"http://{url}"
+
+
+def key_header(key: str | None) -> dict[str, str]:
+    """The header that carries an API key; none where there is no key, also not in DECEPTRON_API_KEY."""
+    found = key if key is not None else os.environ.get(KEY_VARIABLE, "")
+    if not found.isascii() or not found.isprintable():
+        raise ClientError("the API key holds characters that no key has")
+    return {"Authorization": f"Bearer {found}"} if found else {}
 
 
 def build(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:

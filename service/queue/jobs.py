@@ -73,10 +73,10 @@ class JobStore:
         """
         self._check_size(new)
         job_id = secrets.token_hex(16)
-        name = digest(new.idempotency_key) if new.idempotency_key is not None else ""
+        name = digest(f"{new.owner}\n{new.idempotency_key}") if new.idempotency_key is not None else ""
         limits = self._limits
         head = (job_id, name, new.request_digest, new.kind, new.model, new.spec, digest(new.spec))
-        bounds = (limits.max_queued_items, limits.max_queued_bytes, limits.idempotency_ttl_s)
+        bounds = (limits.max_queued_items, limits.max_queued_bytes, limits.idempotency_ttl_s, new.owner)
         chunks = [part for chunk in new.chunks for part in (chunk.items, chunk.payload)]
         with outages_told():
             verdict, value = await self._scripts.run("submit", *head, *bounds, *chunks)
@@ -96,6 +96,12 @@ class JobStore:
         if not record:
             raise JobNotFound(f"there is no job {job_id!r}")
         return _status(job_id, record, seconds + microseconds / 1e6)
+
+    async def owner(self, job_id: str) -> str | None:
+        """Whose job it is, as submitted; None when there is no such job."""
+        with outages_told():
+            found: Any = await self._client.hget(self._keys.job(job_id), "owner")
+        return None if found is None else str(found.decode())
 
     async def spec(self, job_id: str) -> str:
         """The job's spec as submitted; raises JobNotFound."""

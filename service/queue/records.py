@@ -53,6 +53,7 @@ class NewJob:
     chunks: tuple[Chunk, ...]
     idempotency_key: str | None
     request_digest: str
+    owner: str = ""  # whose it is; idempotency keys of two owners never meet
 
     def __post_init__(self) -> None:
         if not self.chunks:

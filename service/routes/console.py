@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 
 from service.errors import NotFound
+from service.security.headers import PAGE_HEADERS
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 PAGE = "index.html"
@@ -18,18 +19,6 @@ MEDIA_TYPES = {
     **dict.fromkeys(("app.js", "api.js", "numbers.js", "plot.js", "view.js"), "text/javascript; charset=utf-8"),
 }
 """Every file that is served, and nothing that is not in here."""
-
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 router = APIRouter(include_in_schema=False)
 
@@ -65,7 +54,7 @@ def static(name: str, request: Request) -> Response:
 def _serve(name: str, request: Request) -> Response:
     asset = read_asset(name)
     # Always asked for again, and answered with 304 while nothing has changed: an update shows at once.
-    headers = {**SECURITY_HEADERS, "ETag": asset.etag, "Cache-Control": "no-cache"}
+    headers = {**PAGE_HEADERS, "ETag": asset.etag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match") == asset.etag:
         return Response(status_code=304, headers=headers)
     return Response(asset.content, headers=headers, media_type=MEDIA_TYPES[name])

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from service.errors import ServiceError, UnknownModel
 from service.queue.records import WorkerInfo
 from service.responses import JSON
+from service.security.access import caller_of
 from service.state import Services, Shared
 from service.wiring import running_version
 
@@ -20,10 +21,12 @@ async def live() -> Response:
 
 
 @router.get("/ready", response_class=JSON, responses={503: {"description": "not ready, and why"}})
-async def ready(services: Shared) -> Response:
-    """Redis reachable, a worker alive, models loaded, device as asked."""
+async def ready(request: Request, services: Shared) -> Response:
+    """Redis reachable, a worker alive, models loaded, device as asked. Without an API key only whether."""
     checks, workers = await checks_of(services)
     ok = all(check["ok"] for check in checks.values())
+    if not caller_of(request).may("read"):
+        return JSON({"status": "ready" if ok else "not_ready"}, 200 if ok else 503)
     shown = [{"id": w.id, "host": w.host, "pid": w.pid, "device": w.device, "engine": w.engine} for w in workers]
     document = {"status": "ready" if ok else "not_ready", "checks": checks, "workers": shown}
     return JSON(document, 200 if ok else 503)

@@ -83,7 +83,7 @@ async def infer(name: str, request: Request, services: Shared, version: str | No
     data = query_data({"model": name, "version": _number(version), **options})
     make = partial(job_of, "invert", data, lambda: asked.observations, services.inference, services.settings, lax=True)
     job = await services.in_thread(make)
-    submitted = await services.store.submit(job)
+    submitted = await services.submit(request, job)
     status = await services.wait(submitted.job_id, services.settings.max_wait_s)
     if not status.finished:
         await services.store.cancel(status.id)

@@ -69,7 +69,7 @@ async def _submit(request: Request, services: Services, kind: Kind) -> Response:
     body = await read_body(request, services.settings.max_body_bytes)
     raw = RawRequest(kind, media, body, dict(request.query_params), key)
     job = await services.in_thread(prepare, raw, services.inference, services.settings)
-    submitted = await services.store.submit(job)
+    submitted = await services.submit(request, job)
     wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
     if wait_s is None:
         return _accepted(await services.store.status(submitted.job_id))

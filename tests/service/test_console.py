@@ -27,7 +27,9 @@ class Browser:
 
     def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> httpx.Response:
         async def ask() -> httpx.Response:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://console") as client:
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(self.app), base_url="http://localhost"
+            ) as client:
                 return await client.request(method, path, headers=headers)
 
         return anyio.run(ask)

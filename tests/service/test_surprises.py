@@ -42,7 +42,7 @@ def test_a_surprise_is_a_problem_without_internals(capsys: pytest.CaptureFixture
 
     async def call() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.get("/broken")
 
     response = anyio.run(call)
@@ -66,7 +66,7 @@ def test_without_its_queue_the_service_says_so() -> None:
         transport = httpx.ASGITransport(app)
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
         ):
             looks = [await client.get(path) for path in ("/health/live", "/health/ready", "/health", "/jobs/1")]
             return [*looks, await client.post("/invert", json={"model": "oscillator", "observations": [0.0] * 64})]
