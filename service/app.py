@@ -66,13 +66,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for part in (solve, jobs, models, health, metrics, open_inference, um_bridge, console):
         app.include_router(part.router)
     install_error_handlers(app)
+    _surround(app, settings)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _surround(app: FastAPI, settings: Settings) -> None:
+    """What every request passes, from the inside out: the gate, the counters, the log, the headers."""
     app.state.metrics = ApiMetrics(running_version(), running_commit(settings))
     app.add_middleware(Gate, policy=access_policy(settings))
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     app.add_middleware(RequestLog)
     app.add_middleware(SecurityHeaders)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
-    return app
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -28,13 +28,13 @@ def completion(shell: str | None) -> None:
 def model_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The models of `--url`, or of the local checkpoints, that begin with what was typed."""
     url = context.params.get("url")
-    names = _names_at(url) if url else _local_names()
+    names = _names_at(url, context.params.get("key")) if url else _local_names()
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def _names_at(url: str) -> Sequence[str]:
+def _names_at(url: str, key: str | None) -> Sequence[str]:
     try:
-        with Client(url, retries=AT_ONCE) as client:
+        with Client(url, key=key, retries=AT_ONCE) as client:
             return [card["name"] for card in client.models()]
     except ClientError:
         return []

@@ -18,7 +18,7 @@ except ZeroDivisionError:
     structlog.get_logger("here").exception("failed")
 """
 
-SECRETS = ("hunter2", "hunter3", "S" * 43, "plainbearer")
+SECRETS = ("hunter2", "hunter3", "S" * 43, "plainbearer", "hunter4")
 LEAK = f"""
 import logging, structlog
 from service.logs import configure_logs
@@ -26,6 +26,7 @@ from service.settings import Settings
 configure_logs("debug", "api")
 settings = Settings(redis_url="rediss://user:hunter2@db:6379/0")
 def fails(url):
+    password = "hunter4"
     headers = [(b"authorization", b"Bearer dk_0123456789ab_{"S" * 43}")]
     raise ConnectionError("cannot reach redis://:hunter3@db:6379")
 try:
