@@ -103,7 +103,7 @@ def test_with_anothers_key_every_job_route_is_404(guarded: Guarded) -> None:
 
 def test_every_job_in_a_path_is_called_job_id(guarded: Guarded) -> None:
     """The guard goes by that name."""
-    known = {"job_id", "name", "version"}
+    known = {"job_id", "name", "model", "version"}
     named = {
         part.strip("{}").split(":")[0] for _, path in routes(guarded.app) for part in path.split("/") if "{" in part
     }
