@@ -34,12 +34,28 @@ ACTIVATIONS: dict[str, tuple[Map, Map]] = {
 """Name -> (s for f, s~ for g)."""
 
 
+def _silu_slope(x: Tensor) -> Tensor:
+    sigmoid = torch.sigmoid(x)
+    return sigmoid * (1.0 + x * (1.0 - sigmoid))
+
+
+SLOPES: dict[str, Map] = {
+    "identity": torch.ones_like,
+    "leaky_relu": lambda x: torch.where(x > 0, 1.0, LEAK),
+    "softplus": torch.sigmoid,
+    "tanh": lambda x: 1.0 - torch.tanh(x).square(),
+    "silu": _silu_slope,
+}
+"""Name -> the derivative of s for f."""
+
+
 class Activation(nn.Module):
     """f's activation of that name, as a module."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self._s = ACTIVATIONS[name][0]
+        self.slope = SLOPES[name]
 
     def forward(self, x: Tensor) -> Tensor:
         """s(x)."""

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from models.activations import ACTIVATIONS, Activation, Map, identity
+from models.chain import chain_jacobian
 from models.convolutional import MOST_AXES, ConvolutionalDeceptron, GridMap
+from models.jacobian import jacobian
 from physics.problem import Derivatives
 
 
@@ -129,6 +131,14 @@ class ResidualDeceptron(nn.Module):
         out: Tensor = self.skip.g(y) + self.inverse_branch(y)
         return out
 
+    def jacobian_f(self, x: Tensor) -> Tensor:
+        """W + J_F, (B, m, n)."""
+        return self.skip.W + chain_jacobian(self.forward_branch, x)
+
+    def jacobian_g(self, y: Tensor) -> Tensor:
+        """V + J_G, (B, n, m)."""
+        return self.skip.V + chain_jacobian(self.inverse_branch, y)
+
 
 class LearnedInverse(nn.Module):
     """g(y) = s~(V y + c), or V y + c + G(y) when residual, for an f that is given and not learned."""
@@ -144,6 +154,14 @@ class LearnedInverse(nn.Module):
         """(B, m) -> (B, n)."""
         out = self._mirror(nn.functional.linear(y, self.V, self.c))
         return out if self.inverse_branch is None else out + self.inverse_branch(y)
+
+    def jacobian_g(self, y: Tensor) -> Tensor | None:
+        """V + J_G, (B, n, m); None where the linear part has an activation."""
+        if self._mirror is not identity:
+            return None
+        if self.inverse_branch is None:
+            return self.V.expand(len(y), -1, -1)
+        return self.V + chain_jacobian(self.inverse_branch, y)
 
 
 def mlp(widths: Sequence[int], activation: str) -> nn.Sequential:
@@ -201,6 +219,20 @@ class Deceptron(nn.Module):
         """The learned local inverse. (B, m) -> (B, n)."""
         out: Tensor = self.x_shift + self.x_scale * self.pair.g((y - self.y_shift) / self.y_scale)  # type: ignore[operator]
         return out
+
+    def jacobian_f(self, x: Tensor) -> Tensor:
+        """J_f(x), (B, m, n): in closed form where there is one."""
+        if self.derivatives is not None:
+            return self.derivatives.jacobian(x)
+        known = not self._physics and isinstance(self.pair, ResidualDeceptron)
+        inner = self.pair.jacobian_f((x - self.x_shift) / self.x_scale) if known else None  # type: ignore[operator]
+        return jacobian(self.f, x, self.config.m) if inner is None else inner * self.y_scale[:, None] / self.x_scale
+
+    def jacobian_g(self, y: Tensor) -> Tensor:
+        """J_g(y), (B, n, m): in closed form where there is one."""
+        known = isinstance(self.pair, ResidualDeceptron | LearnedInverse)
+        inner = self.pair.jacobian_g((y - self.y_shift) / self.y_scale) if known else None  # type: ignore[operator]
+        return jacobian(self.g, y, self.config.n) if inner is None else inner * self.x_scale[:, None] / self.y_scale
 
     def layers(self) -> list[DeceptronLayer]:
         """The (W, b, V, c) layers, for starts and penalties; empty where f is the physics."""

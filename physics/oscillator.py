@@ -19,17 +19,47 @@ UPPER = (2.0, 1.0, 5.0, 2.0, 2.0)
 SAMPLES, DURATION_S = 64, 5.0
 NOISE_STD = 0.01
 SERIES_BELOW = 1e-3  # |w^2| t^2 under which the series is exact to float64 rounding at two terms more than needed
+SLOPE_SERIES_BELOW = 0.5  # the same for the derivative of S, whose closed form cancels sooner
 
 
-def displacement(parameters: Tensor) -> Tensor:
-    """(B, 5) = (m, c, k, x0, v0) -> displacement (B, 64) at 64 times on [0, 5] s."""
-    t = torch.linspace(0.0, DURATION_S, SAMPLES, dtype=parameters.dtype, device=parameters.device)
-    m, c, k, x0, v0 = parameters.split(1, dim=1)
-    a = c / (2.0 * m)
-    w2 = k / m - a * a
-    even, odd = _decaying_waves(a, w2, t)
-    out: Tensor = x0 * even + (v0 + a * x0) * odd
-    return out
+class Displacement:
+    """(B, 5) = (m, c, k, x0, v0) -> displacement (B, 64) at 64 times on [0, 5] s, with its derivatives."""
+
+    def __call__(self, parameters: Tensor) -> Tensor:
+        """x(t), (B, 64)."""
+        m, c, k, x0, v0 = parameters.split(1, dim=1)
+        a = c / (2.0 * m)
+        even, odd = _decaying_waves(a, k / m - a * a, _times(parameters))
+        out: Tensor = x0 * even + (v0 + a * x0) * odd
+        return out
+
+    def jacobian(self, parameters: Tensor) -> Tensor:
+        """(B, 64, 5), through a and w^2: with E = e^{-a t} C and O = e^{-a t} S,
+
+        dE/da = -t E,   dO/da = -t O,   dE/dw^2 = -t O / 2,   dO/dw^2 = (t E - O) / (2 w^2)
+        """
+        t = _times(parameters)
+        m, c, k, x0, v0 = parameters.split(1, dim=1)
+        a = c / (2.0 * m)
+        w2 = k / m - a * a
+        even, odd = _decaying_waves(a, w2, t)
+        speed = v0 + a * x0
+        by_a = x0 * (odd - t * even) - speed * t * odd
+        by_w2 = speed * _odd_by_w2(a, w2, t, even, odd) - 0.5 * x0 * t * odd
+        by_m = (by_w2 * (2.0 * a * a - k / m) - by_a * a) / m
+        by_c = (0.5 * by_a - a * by_w2) / m
+        return torch.stack([by_m, by_c, by_w2 / m, even + a * odd, odd], dim=2)
+
+    def adjoint(self, parameters: Tensor, v: Tensor) -> Tensor:
+        """J^T v, (B, 5), for v (B, 64)."""
+        return (v[:, None] @ self.jacobian(parameters))[:, 0]
+
+
+displacement = Displacement()
+
+
+def _times(like: Tensor) -> Tensor:
+    return torch.linspace(0.0, DURATION_S, SAMPLES, dtype=like.dtype, device=like.device)
 
 
 def _decaying_waves(a: Tensor, w2: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,6 +83,16 @@ def _decaying_waves(a: Tensor, w2: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     even = torch.where(under, even_under, torch.where(over, even_over, even_tiny))
     odd = torch.where(under, odd_under, torch.where(over, odd_over, odd_tiny))
     return even, odd
+
+
+def _odd_by_w2(a: Tensor, w2: Tensor, t: Tensor, even: Tensor, odd: Tensor) -> Tensor:
+    """d/dw^2 of e^{-a t} S(t); its closed form cancels near w t = 0, where the series takes over."""
+    z = w2 * t * t
+    near = z.abs() < SLOPE_SERIES_BELOW
+    s = torch.where(near, z, 0.0)
+    series = -1 / 6 + s * (1 / 60 - s * (1 / 1680 - s * (1 / 90720 - s * (1 / 7983360 - s / 1037836800))))
+    away = (t * even - odd) / (2.0 * torch.where(near, 1.0, w2))
+    return torch.where(near, torch.exp(-a * t) * t**3 * series, away)
 
 
 def identifiable(parameters: Tensor) -> Tensor:

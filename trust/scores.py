@@ -20,7 +20,6 @@ from torch.func import vmap
 
 from models.composition import Composition, error_from_resolution, estimate, mean_and_error, rademacher
 from models.deceptron import Deceptron
-from models.jacobian import jacobian
 
 SCORES = ("rjcp", "rjcp_observed", "jacobian_jump", "residual_to_noise", "mahalanobis")
 EXACT_UP_TO = 64
@@ -99,9 +98,8 @@ def _exact(
     deceptron: Deceptron, scale: Tensor, x: Tensor, fit: Tensor, observation: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Three Jacobian scores (B, 3), zero standard errors, J_g(f(x)) (B, n, m) per unit scale, and R (B, n, n)."""
-    n, m = x.shape[1], fit.shape[1]
-    J_f = jacobian(deceptron.f, x, m) * scale
-    at_fit, at_data = (jacobian(deceptron.g, y, n) / scale[:, None] for y in (fit, observation))
+    J_f = deceptron.jacobian_f(x) * scale
+    at_fit, at_data = (deceptron.jacobian_g(y) / scale[:, None] for y in (fit, observation))
     R = at_fit @ J_f
     jump = ((at_data - at_fit) * deceptron.y_scale).square().mean((1, 2))
     scores = torch.stack([error_from_resolution(R), error_from_resolution(at_data @ J_f), jump], dim=1)

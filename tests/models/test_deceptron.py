@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from models.deceptron import ACTIVATIONS, Deceptron, DeceptronConfig, DeceptronStack
+from models.jacobian import jacobian
 
 BUILDS = [
     ("surrogate", "layer", ()),
@@ -58,6 +59,13 @@ def model(request: pytest.FixtureRequest) -> Deceptron:
 def points(model: Deceptron, count: int = 6) -> tuple[Tensor, Tensor]:
     shape = model.config
     return torch.randn(count, shape.n, dtype=torch.float64), torch.randn(count, shape.m, dtype=torch.float64)
+
+
+def test_jacobians_are_those_of_autograd(model: Deceptron) -> None:
+    normalise(model)
+    x, y = points(model)
+    torch.testing.assert_close(model.jacobian_f(x), jacobian(model.f, x, model.config.m))
+    torch.testing.assert_close(model.jacobian_g(y), jacobian(model.g, y, model.config.n))
 
 
 def test_shapes_and_dtypes(model: Deceptron) -> None:

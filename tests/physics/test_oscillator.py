@@ -1,5 +1,7 @@
 """The damped oscillator against SciPy's integrator, against complex arithmetic, and at the edge w^2 = 0."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from torch import Generator, Tensor
 
+from models.jacobian import jacobian
 from physics.oscillator import DURATION_S, LOWER, PROBLEM, SAMPLES, UPPER, displacement, identifiable
 
 TIMES = np.linspace(0.0, DURATION_S, SAMPLES)
@@ -130,3 +133,13 @@ def test_samples_fill_the_ranges() -> None:
     torch.testing.assert_close(x.amax(0), upper, rtol=0, atol=0.01)
     torch.testing.assert_close(x.mean(0), (lower + upper) / 2, rtol=0, atol=0.06)
     assert torch.equal(x, PROBLEM.sample(4000, Generator().manual_seed(0)))
+
+
+def test_derivatives_hold_through_critical_damping() -> None:
+    """Under-, over- and critically damped, and as near to critical as float64 tells apart."""
+    m, k = 1.0, 4.0
+    c = 2.0 * math.sqrt(m * k) * torch.tensor([0.3, 0.9, 1.0 - 1e-3, 1.0 - 1e-9, 1.0, 1.0 + 1e-9, 1.0 + 1e-3, 1.2, 2.0])
+    x = torch.stack([torch.full_like(c, m), c, torch.full_like(c, k), 0.7 + 0 * c, -0.4 + 0 * c], 1).double()
+    torch.testing.assert_close(displacement.jacobian(x), jacobian(displacement, x, 64), rtol=1e-9, atol=1e-9)
+    single = displacement.jacobian(x.float()).double()
+    torch.testing.assert_close(single, displacement.jacobian(x.float().double()), rtol=1e-3, atol=1e-5)
