@@ -21,6 +21,9 @@ INKS = {
     "gn": ("#56B4E9", "^"),
     "lbfgs": ("#009E73", "v"),
     "gd": ("#CC79A7", "P"),
+    "dipg as published": ("#E69F00", "X"),
+    "truth": ("#0072B2", "s"),
+    "observation": ("#999999", "."),
 }
 OTHER = ("#666666", "o")
 STYLE: dict[Any, Any] = {
