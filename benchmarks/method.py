@@ -47,7 +47,8 @@ def along_curves(loaded: LoadedModel, count: int = ITEMS) -> tuple[Tensor, dict[
 
 
 def _along(objective: Objective, method: Method, at: Iterate, observed: Tensor, alpha: Tensor) -> Tensor:
-    curve = method.propose(objective, at, method.begin(objective, at.x)).curve
+    memory = method.begin(objective, at.x, lambda: objective.inverse(observed))
+    curve = method.propose(objective, at, memory).curve
     columns = []
     for step in alpha:
         x = objective.constraint.project(curve(step.expand(len(observed), 1)))

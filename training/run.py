@@ -22,7 +22,8 @@ from training.data import Items, Split, draw, split_of
 from training.evaluate import choose_refinements, evaluate
 from training.recipes import RECIPES, Recipe
 from training.start import prepare
-from training.trainer import Trainer
+from training.team import Device, Team, join_team
+from training.trainer import ALONE, Trainer
 from trust.calibrate import calibrate
 
 BUDGETS = ("smoke", "full")
@@ -60,8 +61,11 @@ def train(
     resume: bool = False,
     quiet: bool = False,
     version: int | None = None,
+    device: Device = "cpu",
 ) -> Path:
     """Trains once per seed and keeps the first seed's checkpoint; its manifest holds the metrics of all.
+
+    Under torchrun all processes train together (training/team.py), and the first one judges and saves.
 
     Returns:
         The checkpoint's directory, ``out/NAME/VERSION``.
@@ -71,12 +75,16 @@ def train(
     chosen = find_recipe(recipe, budget) if isinstance(recipe, str) else recipe
     if version is not None:
         chosen = replace(chosen, version=version)
-    problem = load_problem(chosen.problem)
+    problem, team = load_problem(chosen.problem), join_team(device)
     training = split_of(problem, chosen, Split.TRAIN)
-    directory, spread = out, dict[str, dict[str, float]]()
+    spread: dict[str, dict[str, float]] = {}
     for seed in reversed(seeds):  # the first seed is trained last, so its checkpoint is the one that stays
-        directory = _train_one(problem, chosen, training, out, seed, budget, resume, quiet, spread)
-    return directory
+        resume_file = out / chosen.name / f".resume-{budget}-{seed}.safetensors"
+        deceptron = fit(problem, chosen, training, seed, resume_file, resume, quiet, team)
+        if team.leads:
+            _judge_and_save(problem, chosen, deceptron, training, out, seed, budget, quiet, spread)
+        team.wait()
+    return out / chosen.name / str(chosen.version)
 
 
 def fit(
@@ -87,29 +95,29 @@ def fit(
     resume_file: Path,
     resume: bool = False,
     quiet: bool = False,
+    team: Team = ALONE,
 ) -> Deceptron:
-    """One trained Deceptron, nothing written but the resume file."""
+    """One trained Deceptron on the CPU, nothing written but the resume file."""
     torch.manual_seed(seed)  # the layers' own initialisation takes no generator
     deceptron = Deceptron(recipe.config(problem), problem.forward)
     prepare(deceptron, problem, recipe, training)
-    Trainer(problem, recipe, deceptron, training, seed, resume_file, quiet).run(resume)
-    return deceptron.requires_grad_(False).eval()
+    deceptron.to(team.device)
+    Trainer(problem, recipe, deceptron, training, seed, resume_file, quiet, team).run(resume)
+    return deceptron.requires_grad_(False).eval().cpu()
 
 
-def _train_one(
+def _judge_and_save(
     problem: Problem,
     recipe: Recipe,
+    deceptron: Deceptron,
     training: Items,
     out: Path,
     seed: int,
     budget: str,
-    resume: bool,
     quiet: bool,
     spread: dict[str, dict[str, float]],
-) -> Path:
-    """Trains, judges and saves; adds its metrics to ``spread``, the manifest's ``metrics_of_seeds``."""
-    resume_file = out / recipe.name / f".resume-{budget}-{seed}.safetensors"
-    deceptron = fit(problem, recipe, training, seed, resume_file, resume, quiet)
+) -> None:
+    """Judges and saves; adds its metrics to ``spread``, the manifest's ``metrics_of_seeds``."""
     validation, test, held_out = (
         split_of(problem, recipe, split) for split in (Split.VALIDATION, Split.TEST, Split.CALIBRATION)
     )
@@ -126,11 +134,10 @@ def _train_one(
         {"calibration": calibration.tensors(), "examples": examples(problem, test)},
     )
     if quiet:
-        return directory
+        return
     width = max(map(len, metrics))
     report = "\n".join(f"  {name:{width}s} {value:.6g}" for name, value in metrics.items())
     sys.stderr.write(f"{directory} (seed {seed}, budget {budget})\n{report}\n")
-    return directory
 
 
 def recalibrate(name: str, root: Path, version: int | None = None) -> Path:

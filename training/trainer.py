@@ -24,9 +24,11 @@ from physics.problem import Problem
 from training.data import Items
 from training.losses import Batch, Losses
 from training.recipes import Recipe, Stage
+from training.team import Team
 
 SAVE_EVERY_S = 30.0
 LOG_INTERVAL_S = 10.0  # between lines of progress where the output is a file
+ALONE = Team()
 SHOW_EVERY = 20  # batches between updates of the figures in the progress bar
 
 
@@ -53,6 +55,7 @@ class Trainer:
     seed: int
     resume_file: Path
     quiet: bool = False
+    team: Team = ALONE
 
     def run(self, resume: bool = False) -> None:
         """Runs all stages, or what is left of them when a resume file is there and asked for."""
@@ -63,7 +66,9 @@ class Trainer:
                 continue
             first = position.batch if index == position.stage else 0
             self._run_stage(losses, index, first, moments if index == position.stage else None)
-        self.resume_file.unlink(missing_ok=True)
+        self.team.wait()
+        if self.team.leads:
+            self.resume_file.unlink(missing_ok=True)
 
     def _run_stage(self, losses: Losses, index: int, first: int, moments: dict[str, Tensor] | None) -> None:
         stage = self.recipe.stages[index]
@@ -78,15 +83,18 @@ class Trainer:
         saved = time.monotonic()
         interval_s = 0.2 if sys.stderr.isatty() else LOG_INTERVAL_S
         label = f"{self.recipe.name}/{stage.name}"
-        with tqdm(total=stage.batches, initial=first, desc=label, disable=self.quiet, mininterval=interval_s) as bar:
+        silent = self.quiet or not self.team.leads
+        with tqdm(total=stage.batches, initial=first, desc=label, disable=silent, mininterval=interval_s) as bar:
             for batch_index, batch, generator in self._batches(index, stage, first):
                 for group in optimiser.param_groups:
                     group["lr"] = _learning_rate(stage, batch_index)
-                terms = _step(losses, stage, batch_index, batch, generator, optimiser, self.recipe.gradient_clip)
+                terms = _step(
+                    losses, stage, batch_index, batch, generator, optimiser, self.recipe.gradient_clip, self.team
+                )
                 bar.update()
                 if batch_index % SHOW_EVERY == 0:
                     bar.set_postfix({name: f"{term.item():.3g}" for name, term in terms.items()}, refresh=False)
-                if time.monotonic() - saved > SAVE_EVERY_S:
+                if self.team.leads and time.monotonic() - saved > SAVE_EVERY_S:
                     self._save(Position(index, batch_index + 1), optimiser)
                     saved = time.monotonic()
         for parameter in self.deceptron.parameters():
@@ -107,7 +115,10 @@ class Trainer:
             generator = self._generator(stage_index, i, 2)
             noise = self.problem.noise_std * torch.randn(len(rows), self.problem.m, generator=generator).to(like)
             y = clean[rows] + noise if fixed_y is None else fixed_y[rows]
-            yield i, Batch(x[rows], clean[rows], y), generator
+            mine = self.team.share(torch.arange(len(rows)))
+            if not self.team.leads:  # perturbations of one's own: the leader's are those of a run alone
+                generator = self._generator(stage_index, i * self.team.size + self.team.rank, 3)
+            yield i, Batch(x[rows][mine], clean[rows][mine], y[mine]), generator
 
     def _generator(self, stage: int, index: int, purpose: int) -> Generator:
         return Generator().manual_seed(((self.seed * 64 + stage) * 4 + purpose) * 10_000_000 + index)
@@ -159,6 +170,7 @@ def _step(
     generator: Generator,
     optimiser: torch.optim.Optimizer,
     clip: float,
+    team: Team,
 ) -> dict[str, Tensor]:
     weights = stage.weights.active()
     if "jcp" in weights:
@@ -167,7 +179,9 @@ def _step(
     terms = losses.terms(batch, frozenset(name for name, weight in weights.items() if weight), generator)
     total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
     total.backward()
-    torch.nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], clip)
+    trained = [p for group in optimiser.param_groups for p in group["params"]]
+    team.average(trained)
+    torch.nn.utils.clip_grad_norm_(trained, clip)
     optimiser.step()
     return terms
 

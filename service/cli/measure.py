@@ -1,6 +1,7 @@
 """`deceptron bench` and `deceptron train`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,15 +29,18 @@ def bench(name: str, out: Path | None, items: int, repeats: int, quick: bool) ->
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="May be repeated.")
 @click.option("--budget", type=click.Choice(["smoke", "full"]), default="full", show_default=True)
 @click.option("--resume/--restart", default=True, show_default=True, help="Go on from an interrupted run.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--version", type=click.IntRange(min=1), help="Number of the checkpoint.  [the recipe's]")
-def train(recipe: str, out: Path, seeds: tuple[int, ...], budget: str, resume: bool, version: int | None) -> None:
+def train(
+    recipe: str, out: Path, seeds: tuple[int, ...], budget: str, resume: bool, device: Any, version: int | None
+) -> None:
     """Train RECIPE (a shipped one, or one that an installed package registers) and write its checkpoint."""
     from training.run import UnknownRecipe
     from training.run import train as run
     from training.trainer import CannotResume
 
     try:
-        click.echo(f"checkpoint: {run(recipe, out, seeds, budget, resume, version=version)}")
+        click.echo(f"checkpoint: {run(recipe, out, seeds, budget, resume, version=version, device=device)}")
     except UnknownRecipe as error:
         raise click.UsageError(str(error)) from None
     except CannotResume as error:
