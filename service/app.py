@@ -9,6 +9,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from service.deblurring.schemas import DeblurForm, DeblurRequestBody
 from service.inference import Inference
 from service.logs import RequestLog
 from service.metrics.api import ApiMetrics, CountRequests
@@ -18,7 +19,7 @@ from service.queue.jobs import JobStore
 from service.queue.window import Windows
 from service.responses import PROBLEM, install_error_handlers
 from service.rjcp import RjcpWatch
-from service.routes import console, health, jobs, metrics, models, open_inference, solve, um_bridge
+from service.routes import console, deblur, health, jobs, metrics, models, open_inference, solve, um_bridge
 from service.schemas import CompareRequest, InvertRequest, ProblemDocument
 from service.security.access import Gate
 from service.security.headers import SecurityHeaders
@@ -63,7 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         dependencies=[Depends(only_own_jobs)],
         responses={"default": {"model": ProblemDocument, "description": "any error (RFC 9457)"}},
     )
-    for part in (solve, jobs, models, health, metrics, open_inference, um_bridge, console):
+    for part in (solve, deblur, jobs, models, health, metrics, open_inference, um_bridge, console):
         app.include_router(part.router)
     install_error_handlers(app)
     _surround(app, settings)
@@ -86,7 +87,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         return app.openapi_schema
     schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     components = schema.setdefault("components", {}).setdefault("schemas", {})
-    for model in (InvertRequest, CompareRequest):
+    for model in (InvertRequest, CompareRequest, DeblurRequestBody, DeblurForm):
         definition = model.model_json_schema(ref_template="#/components/schemas/{model}")
         components.update(definition.pop("$defs", {}))
         components[model.__name__] = definition

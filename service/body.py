@@ -36,11 +36,16 @@ def _too_large(limit_bytes: int) -> BodyTooLarge:
     )
 
 
-def content_type(request: Request) -> str:
-    """JSON or NPY, from the Content-Type header. Raises UnsupportedMedia for anything else."""
+def require_plain(request: Request) -> None:
+    """Raises UnsupportedMedia for a compressed body."""
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
         raise UnsupportedMedia(f"Content-Encoding is '{encoding[:60]}'; send the body uncompressed")
+
+
+def content_type(request: Request) -> str:
+    """JSON or NPY, from the Content-Type header. Raises UnsupportedMedia for anything else."""
+    require_plain(request)
     given = request.headers.get("content-type", "")
     media = given.split(";")[0].strip().lower()
     if media == JSON or (media.startswith("application/") and media.endswith("+json")):

@@ -5,9 +5,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.arrays import decode_npy
+from service.deblurring.handler import DeblurHandler
+from service.deblurring.spec import is_deblur
+from service.deblurring.work import Deblurring
 from service.inference import Inference, SolveSpec
 from service.queue.worker import Outcome
 from service.results import split_answers
+
+
+class WorkHandler:
+    """What a worker does with a batch, by the kind of its spec."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._solve = SolveHandler(inference)
+        self._deblur = DeblurHandler(Deblurring(inference.device))
+
+    def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
+        return (self._deblur if is_deblur(spec) else self._solve)(spec, payloads)
 
 
 class SolveHandler:

@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.handler import SolveHandler
+from service.handler import WorkHandler
 from service.inference import Inference
 from service.logs import configure_logs
 from service.metrics.worker import WorkerMetrics
@@ -72,7 +72,7 @@ def run_worker(settings: Settings) -> None:
     info = {"metrics": address, "device": inference.device, "engine": inference.engine, "models": ",".join(models)}
     try:
         config, limits = worker_config(settings), queue_limits(settings)
-        worker = Worker(settings.redis_url, SolveHandler(inference), config, limits, info, observer=monitor)
+        worker = Worker(settings.redis_url, WorkHandler(inference), config, limits, info, observer=monitor)
     except ValueError as error:
         raise SettingsError(f"worker settings: {error}") from None
     on_stop_signals(worker.stop)

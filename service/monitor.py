@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from service.deblurring.spec import DeblurSpec, is_deblur
 from service.inference import Inference, SolveSpec
 from service.metrics.worker import WorkerMetrics
 from service.queue.window import Sample, WindowWriter
@@ -21,8 +22,11 @@ class WorkerMonitor:
 
     def finished(self, batch: Finished) -> None:
         """Counts the batch; answers made as the calibration set was go into their model's window."""
-        spec = SolveSpec.from_json(batch.spec)
         notes = [outcome.notes for outcome in batch.outcomes if isinstance(outcome.notes, Notes)]
+        if is_deblur(batch.spec):
+            self._times(DeblurSpec.from_json(batch.spec).model, batch, notes)
+            return
+        spec = SolveSpec.from_json(batch.spec)
         self._expect(spec.model, spec.version)
         self._times(spec.model, batch, notes)
         manifest = self._inference.manifest(spec.model, spec.version)

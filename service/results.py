@@ -94,10 +94,10 @@ def _chunk_rows(parts: Parts, x: np.ndarray | None, k: int, width: int) -> tuple
         return x[k], orjson.loads(parts[ITEMS])[k]
     count = int(parts.get(ITEMS_PART, b"0"))
     reason = parts.get(ERROR_PART, b"this part of the job was lost").decode(errors="replace")
-    return np.full((count, width), np.nan), [_failed_item(reason) for _ in range(count)]
+    return np.full((count, width), np.nan), [failed_item(reason) for _ in range(count)]
 
 
-def _failed_item(reason: str) -> dict[str, Any]:
+def failed_item(reason: str) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(("status", "solved_by", "iterations", "residual_rms", "diagnostics"))
     return {**empty, "status": "failed", "error": {"type": "failed", "detail": reason}}
 

@@ -69,6 +69,16 @@ class Settings(BaseSettings):
     max_body_bytes: Positive = Field(default=32 * 2**20, description="Largest request body; beyond it: 413.")
     max_items: Positive = Field(default=1_000_000, description="Most observations in one request.")
     max_iterations: Positive = Field(default=10_000, description="Largest `max_iterations` a request may ask for.")
+    max_image_pixels: Positive = Field(
+        default=16 * 2**20, description="Most pixels of a picture to deblur, or of its result."
+    )
+    max_kernel_side: Positive = Field(default=65, description="Most pixels along a side of a point spread function.")
+    inline_pixels: int = Field(
+        default=2**16, ge=0, description="Largest picture that stands as numbers in GET /jobs/{id} itself."
+    )
+    json_pixels: Positive = Field(
+        default=4 * 2**20, description="Largest picture that is written as JSON numbers at all."
+    )
     decode_threads: Positive = Field(default=2, description="Bodies decoded and results encoded at the same time.")
     chunk_items: Positive = Field(default=256, description="Observations per chunk: the unit of work and of progress.")
     inline_items: int = Field(default=64, ge=0, description="Largest job whose result stands in GET /jobs/{id} itself.")

@@ -44,16 +44,23 @@ def richardson_lucy(y: Tensor, blur: Blur, noise_std: float, iterations: int | N
         iterations: do exactly so many instead.
     """
     tolerance, longest = (noise_std, RL_LONGEST) if iterations is None else (0.0, iterations)
+    return richardson_lucy_until(y, blur, tolerance, longest)[0]
+
+
+def richardson_lucy_until(y: Tensor, blur: Blur, tolerance: float, longest: int = RL_LONGEST) -> tuple[Tensor, Tensor]:
+    """The same until the rms residual is no more than ``tolerance``; x and the iterations of each image (B,)."""
     y = y.clamp_min(0.0)
     x = start_image(y, blur).clamp_min(_FLOOR)
     weight = blur.adjoint(torch.ones_like(y)).clamp_min(_FLOOR)
+    iterations = torch.zeros(len(y), dtype=torch.long, device=y.device)
     for _ in range(longest):
         predicted = blur.linear(x)
-        open_ = (predicted - y).square().mean((1, 2, 3), keepdim=True).sqrt() > tolerance
+        open_ = (predicted - y).square().mean((1, 2, 3)).sqrt() > tolerance
         if not open_.any():
             break
-        x = torch.where(open_, x * blur.adjoint(y / predicted.clamp_min(_FLOOR)) / weight, x)
-    return x.clamp(0.0, 1.0)
+        better = x * blur.adjoint(y / predicted.clamp_min(_FLOOR)) / weight
+        x, iterations = torch.where(open_[:, None, None, None], better, x), iterations + open_
+    return x.clamp(0.0, 1.0), iterations
 
 
 def start_image(y: Tensor, blur: Blur) -> Tensor:

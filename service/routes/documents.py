@@ -3,6 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from service.deblurring.results import DeblurResult, assemble_picture
+from service.deblurring.spec import KIND as PICTURE
+from service.deblurring.spec import DeblurSpec
 from service.errors import JobGone, JobNotFinished, JobNotFound
 from service.inference import SolveSpec
 from service.queue.records import JobStatus
@@ -31,14 +34,26 @@ def job_document(status: JobStatus) -> dict[str, Any]:
 async def full_document(services: Services, status: JobStatus) -> dict[str, Any]:
     """The job, with its result inline when it is done and small."""
     document = job_document(status)
-    has_result = status.status in ("succeeded", "partial", "failed")
-    if not has_result or status.total > services.settings.inline_items:
+    if status.status not in ("succeeded", "partial", "failed"):
         return document
     try:
-        spec, result = await fetch_result(services, status.id)
+        result = await (_picture if status.kind == PICTURE else _answers)(services, status)
     except (JobGone, JobNotFinished, JobNotFound):
         return document
-    return {**document, "result": result_json(spec, status.kind, queued_s(status), result)}
+    return document if result is None else {**document, "result": result}
+
+
+async def _answers(services: Services, status: JobStatus) -> dict[str, Any] | None:
+    if status.total > services.settings.inline_items:
+        return None
+    spec, result = await fetch_result(services, status.id)
+    return result_json(spec, status.kind, queued_s(status), result)
+
+
+async def _picture(services: Services, status: JobStatus) -> dict[str, Any]:
+    """The result of a picture; its numbers only where they are few."""
+    found = await fetch_picture(services, status.id)
+    return found.document(queued_s(status), found.spec.pixels <= services.settings.inline_pixels)
 
 
 async def fetch_result(services: Services, job_id: str) -> tuple[SolveSpec, JobResult]:
@@ -46,6 +61,13 @@ async def fetch_result(services: Services, job_id: str) -> tuple[SolveSpec, JobR
     parts = await services.store.results(job_id)
     spec = SolveSpec.from_json(await services.store.spec(job_id))
     return spec, await services.in_thread(assemble, spec, parts)
+
+
+async def fetch_picture(services: Services, job_id: str) -> DeblurResult:
+    """A finished deblurring. Raises JobNotFinished, JobGone, JobNotFound."""
+    parts = await services.store.results(job_id)
+    spec = DeblurSpec.from_json(await services.store.spec(job_id))
+    return await services.in_thread(assemble_picture, spec, parts)
 
 
 def queued_s(status: JobStatus) -> float | None:

@@ -8,11 +8,14 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from service.body import JSON as JSON_TYPE
 from service.body import NPY
-from service.errors import NotAcceptable, ServiceError
+from service.deblurring.spec import KIND as PICTURE
+from service.errors import ServiceError
 from service.queue.records import JobStatus
 from service.responses import JSON, dump_json
 from service.results import result_json, result_npy
 from service.routes.documents import fetch_result, full_document, job_document, queued_s
+from service.routes.negotiation import negotiate
+from service.routes.pictures import PICTURE_MEDIA, PNG, picture_response
 from service.schemas import JobDocument
 from service.state import Services, Shared
 
@@ -33,13 +36,19 @@ async def job(job_id: str, services: Shared, wait: Annotated[float, Query(ge=0, 
 
 @router.get(
     "/{job_id}/result",
-    responses={200: {"content": {JSON_TYPE: {}, NPY: {}}}, 409: {"description": "not finished"}},
+    responses={200: {"content": {JSON_TYPE: {}, NPY: {}, PNG: {}}}, 409: {"description": "not finished"}},
     response_class=Response,
 )
-async def result(job_id: str, request: Request, services: Shared) -> Response:
-    """The whole result: JSON, or the reconstructions alone as npy, as Accept asks."""
-    media = negotiate(request.headers.get("accept", "*/*"))
+async def result(job_id: str, request: Request, services: Shared, arrays: bool = True) -> Response:
+    """The whole result: JSON, or the reconstructions alone as npy, or a deblurred picture as PNG, as Accept asks.
+
+    `arrays=false` leaves a picture's numbers out of the JSON.
+    """
+    accept = request.headers.get("accept", "*/*")
     status = await services.store.status(job_id)
+    if status.kind == PICTURE:
+        return await picture_response(services, status, negotiate(accept, PICTURE_MEDIA), arrays)
+    media = negotiate(accept)
     spec, found = await fetch_result(services, job_id)
     headers = {"Vary": "Accept"}
     if media == NPY:
@@ -82,27 +91,3 @@ async def delete(job_id: str, services: Shared, purge: bool = False) -> Response
         return Response(status_code=204)
     status = await services.store.cancel(job_id)
     return JSON(job_document(status), 200 if status.finished else 202)
-
-
-def negotiate(accept: str) -> str:
-    """JSON_TYPE or NPY, whichever the Accept header likes better (JSON on a tie). Raises NotAcceptable."""
-    offers = {JSON_TYPE: 0.0, NPY: 0.0}
-    # Less specific ranges first, so that a specific one overrides them (application/x-npy;q=0, */*).
-    for media, quality in sorted(_ranges(accept), key=lambda r: r[0].count("*"), reverse=True):
-        for offer in offers:
-            if media in ("*/*", "application/*", offer):
-                offers[offer] = quality
-    best = max(offers, key=lambda offer: offers[offer])
-    if offers[best] <= 0:
-        raise NotAcceptable(f"a result can be had as {JSON_TYPE} or {NPY}")
-    return best
-
-
-def _ranges(accept: str) -> list[tuple[str, float]]:
-    """Media ranges and their q of an Accept header; unreadable q count as 1."""
-    ranges = []
-    for part in accept.split(",")[:32]:
-        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-        ranges.append((media, float(quality) if quality.replace(".", "", 1).isdigit() else 1.0))
-    return ranges

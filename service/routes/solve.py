@@ -1,6 +1,7 @@
 """POST /invert and POST /compare."""
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -9,7 +10,7 @@ from service.body import JSON as JSON_TYPE
 from service.body import NPY, content_type, read_body
 from service.errors import InvalidInput
 from service.prepare import Kind, RawRequest, prepare
-from service.queue.records import JobStatus
+from service.queue.records import JobStatus, NewJob
 from service.responses import JSON
 from service.routes.documents import full_document, job_document
 from service.schemas import CompareRequest, InvertRequest, JobDocument, Options
@@ -19,6 +20,16 @@ router = APIRouter(tags=["solve"])
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 RETRY_AFTER_S = 1
+HEADERS = [
+    {"name": name, "in": "header", "schema": {"type": "string"}, "description": text}
+    for name, text in (
+        ("Prefer", "wait=N: answer 200 with the finished job if it takes at most N seconds"),
+        ("Idempotency-Key", "the same key and body give the same job for 24 h"),
+    )
+]
+"""OpenAPI of the headers that every POST of a job reads."""
+Answer = Callable[[JobStatus, dict[str, str]], Awaitable[Response]]
+"""What a finished job is answered with, given the headers that every such answer has."""
 
 
 def _documented(model: type[InvertRequest] | type[CompareRequest], method: str) -> dict[str, Any]:
@@ -26,16 +37,10 @@ def _documented(model: type[InvertRequest] | type[CompareRequest], method: str) 
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     binary = {"schema": {"type": "string", "format": "binary", "description": "m or B x m; the rest in the query"}}
     query = ["model", "version", method, *Options.model_fields, "constraint"]
-    headers = {"Prefer": "wait=N: answer 200 with the finished job if it takes at most N seconds"}
-    headers["Idempotency-Key"] = "the same key and body give the same job for 24 h"
     parameters = [{"name": n, "in": "query", "schema": {"type": "string"}, "description": "npy only"} for n in query]
-    parameters += [
-        {"name": name, "in": "header", "schema": {"type": "string"}, "description": text}
-        for name, text in headers.items()
-    ]
     return {
         "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": schema}, NPY: binary}},
-        "parameters": parameters,
+        "parameters": [*parameters, *HEADERS],
     }
 
 
@@ -65,10 +70,19 @@ async def compare(request: Request, services: Shared) -> Response:
 
 async def _submit(request: Request, services: Services, kind: Kind) -> Response:
     media = content_type(request)
-    key = _idempotency_key(request)
+    key = idempotency_key(request)
     body = await read_body(request, services.settings.max_body_bytes)
     raw = RawRequest(kind, media, body, dict(request.query_params), key)
     job = await services.in_thread(prepare, raw, services.inference, services.settings)
+
+    async def answer(status: JobStatus, headers: dict[str, str]) -> Response:
+        return JSON(await full_document(services, status), 200, headers)
+
+    return await queued(request, services, job, answer)
+
+
+async def queued(request: Request, services: Services, job: NewJob, answer: Answer) -> Response:
+    """Queues a job: 202, or its `answer` if it finishes within the time that the request prefers to wait."""
     submitted = await services.submit(request, job)
     wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
     if wait_s is None:
@@ -76,8 +90,7 @@ async def _submit(request: Request, services: Services, kind: Kind) -> Response:
     status = await services.wait(submitted.job_id, wait_s)
     if not status.finished:
         return _accepted(status)
-    headers = {"Location": f"/jobs/{status.id}", "Preference-Applied": f"wait={wait_s:g}"}
-    return JSON(await full_document(services, status), 200, headers)
+    return await answer(status, {"Location": f"/jobs/{status.id}", "Preference-Applied": f"wait={wait_s:g}"})
 
 
 def _accepted(status: JobStatus) -> Response:
@@ -91,7 +104,7 @@ def preferred_wait_s(prefer: list[str], longest_s: float) -> float | None:
     return min(float(found[1]), longest_s) if found else None
 
 
-def _idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise InvalidInput.at("Idempotency-Key", "must be 1 to 255 visible ASCII characters")

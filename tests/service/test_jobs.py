@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.arrays import encode_npy
-from service.routes.jobs import negotiate
+from service.routes.negotiation import negotiate
 from service.routes.solve import preferred_wait_s
 from tests.service.conftest import wait_for
 

@@ -1,0 +1,33 @@
+"""The worker's part: each payload a channel."""
+
+from collections.abc import Sequence
+
+from service.arrays import encode_npy
+from service.deblurring.spec import DeblurSpec, unpack
+from service.deblurring.work import Deblurring, Restored
+from service.queue.worker import Outcome
+from service.responses import dump_json
+from service.results import ITEMS, META, X_PART, Notes
+
+
+class DeblurHandler:
+    """A queue handler around a Deblurring."""
+
+    def __init__(self, deblurring: Deblurring) -> None:
+        self.deblurring = deblurring
+
+    def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
+        parsed = DeblurSpec.from_json(spec)
+        return [outcome_of(self.deblurring.restore(parsed, *unpack(payload)), self.deblurring) for payload in payloads]
+
+
+def outcome_of(restored: Restored, by: Deblurring) -> Outcome:
+    """What is stored of a channel, in the parts that every result has."""
+    meta = {
+        "device": by.device,
+        "engine": by.engine,
+        "solve_s": restored.solve_s,
+        "diagnose_s": restored.diagnose_s,
+    }
+    parts = {X_PART: encode_npy(restored.x), ITEMS: dump_json(restored.item), META: dump_json(meta)}
+    return Outcome(parts, 0, Notes([[restored.item]], restored.solve_s, restored.diagnose_s))
