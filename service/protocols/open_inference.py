@@ -16,6 +16,7 @@ import numpy as np
 
 from service.arrays import as_observations
 from service.body import parse_json
+from service.columns import COLUMNS, column
 from service.errors import InvalidInput, MalformedBody
 from service.responses import dump_json
 from service.results import MethodResult
@@ -31,14 +32,8 @@ _INTEGERS = {
 }
 DATATYPES = {name: np.dtype(code) for name, code in (_FLOATS | _INTEGERS).items()}
 
-OUTPUTS = {
-    "x": "FP64",
-    "residual_rms": "FP64",
-    "rjcp": "FP64",
-    "p_value": "FP64",
-    "iterations": "INT64",
-    "status": "BYTES",
-    "verdict": "BYTES",
+OUTPUTS = {"x": "FP64"} | {
+    name: {"number": "FP64", "count": "INT64", "text": "BYTES"}[kind] for name, kind in COLUMNS.items()
 }
 """Every output tensor and its datatype: x is (B, n), all others are (B,)."""
 
@@ -180,7 +175,8 @@ def render_response(
     """The body of an answer, and the length of its JSON where raw bytes follow it."""
     outputs, tail = [], []
     for output in wanted:
-        values, datatype = tensor_of(result, output.name), OUTPUTS[output.name]
+        is_x, datatype = output.name == "x", OUTPUTS[output.name]
+        values = np.asarray(result.x, dtype="<f8") if is_x else column(result.items, output.name)
         described: dict[str, Any] = {"name": output.name, "datatype": datatype, "shape": list(values.shape)}
         if output.binary:
             raw = _to_bytes(values, datatype)
@@ -192,22 +188,6 @@ def render_response(
     text = dump_json({**head, "outputs": outputs})
     any_binary = any(output.binary for output in wanted)
     return b"".join([text, *tail]), len(text) if any_binary else None
-
-
-def tensor_of(result: MethodResult, name: str) -> np.ndarray:
-    """One output of all rows; NaN and empty strings where an observation has no answer."""
-    if name == "x":
-        return np.asarray(result.x, dtype="<f8")
-    column = [_value(item, name) for item in result.items]
-    if OUTPUTS[name] == "BYTES":
-        return np.array([text or "" for text in column], dtype=object)
-    if OUTPUTS[name] == "INT64":
-        return np.array([-1 if value is None else value for value in column], dtype="<i8")
-    return np.array([np.nan if value is None else value for value in column], dtype="<f8")
-
-
-def _value(item: Mapping[str, Any], name: str) -> Any:
-    return item[name] if name in item else (item.get("diagnostics") or {}).get(name)
 
 
 def _to_bytes(values: np.ndarray, datatype: str) -> bytes:
