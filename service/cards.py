@@ -14,6 +14,7 @@ from trust.scores import SCORES
 from trust.verdict import OUT_OF_RANGE_BELOW, SUSPECT_BELOW
 
 HISTOGRAM_BINS = 40
+HEAVY = 5.0  # a tail that reaches this many medians is shown on a logarithmic axis
 EXAMPLE_KINDS = ("in range", "five times the noise", "stuck sensors")
 
 
@@ -67,12 +68,15 @@ def calibration_histograms(manifest: Manifest, calibration: Calibration) -> dict
     }
 
 
-def _histogram(values: np.ndarray) -> dict[str, list[float]]:
+def _histogram(values: np.ndarray) -> dict[str, Any]:
     low, high = float(values.min()), float(np.quantile(values, 0.995))
     if high - low <= TIE * abs(high):  # scores that close are ties: one bin says so
-        return {"edges": [low, float(values.max())], "counts": [len(values)]}
-    counts, edges = np.histogram(values.clip(max=high), bins=HISTOGRAM_BINS, range=(low, high))
-    return {"edges": edges.tolist(), "counts": counts.tolist()}
+        return {"edges": [low, float(values.max())], "counts": [len(values)], "spacing": "linear"}
+    heavy = low > 0 and high > HEAVY * float(np.median(values))
+    spaced = np.geomspace if heavy else np.linspace
+    edges = spaced(low, high, HISTOGRAM_BINS + 1)
+    counts, _ = np.histogram(values.clip(edges[0], edges[-1]), edges)
+    return {"edges": edges.tolist(), "counts": counts.tolist(), "spacing": "geometric" if heavy else "linear"}
 
 
 def examples_of(loaded: LoadedModel) -> dict[str, Any]:

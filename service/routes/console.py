@@ -12,11 +12,19 @@ from service.security.headers import PAGE_HEADERS
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 PAGE = "index.html"
+# fmt: off
+SCRIPTS = (
+    "api.js", "app.js", "chart.js", "dom.js", "health.js", "invert.js", "jobs.js", "maps.js", "numbers.js", "panels.js",
+    "problem.js", "request.js", "result.js", "trust.js", "words.js",
+)
+# fmt: on
+PLOTTER, PLOTTER_STYLE, PLOTTER_LICENSE = "vendor/uPlot.iife.min.js", "vendor/uPlot.min.css", "vendor/uPlot.LICENSE"
 MEDIA_TYPES = {
     PAGE: "text/html; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
-    **dict.fromkeys(("app.js", "api.js", "numbers.js", "plot.js", "view.js"), "text/javascript; charset=utf-8"),
+    PLOTTER_LICENSE: "text/plain; charset=utf-8",
+    **dict.fromkeys(("style.css", "views.css", PLOTTER_STYLE), "text/css; charset=utf-8"),
+    **dict.fromkeys((*SCRIPTS, PLOTTER), "text/javascript; charset=utf-8"),
 }
 """Every file that is served, and nothing that is not in here."""
 
@@ -43,7 +51,7 @@ def page(request: Request) -> Response:
     return _serve(PAGE, request)
 
 
-@router.api_route("/static/{name}", methods=["GET", "HEAD"])
+@router.api_route("/static/{name:path}", methods=["GET", "HEAD"])
 def static(name: str, request: Request) -> Response:
     """One of its files."""
     if name not in MEDIA_TYPES:

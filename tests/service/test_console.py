@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from service.app import create_app
-from service.routes.console import MEDIA_TYPES, PAGE, WEB
+from service.routes.console import MEDIA_TYPES, PAGE, SCRIPTS, WEB
 from service.settings import Settings
 
 PATHS = {PAGE: "/", **{name: f"/static/{name}" for name in MEDIA_TYPES if name != PAGE}}
-SCRIPTS = [name for name in MEDIA_TYPES if name.endswith(".js")]
+OWN = [name for name in MEDIA_TYPES if not name.startswith("vendor/")]
+MOST_LINES = 300
 
 
 class Browser:
@@ -94,7 +95,12 @@ def test_nothing_else_is_served(client: Browser, name: str) -> None:
 
 
 def test_folder_and_table_agree() -> None:
-    assert {file.name for file in WEB.iterdir()} == set(MEDIA_TYPES)
+    files = (file for file in WEB.rglob("*") if file.is_file())
+    assert {file.relative_to(WEB).as_posix() for file in files} == set(MEDIA_TYPES)
+
+
+def test_files_are_short() -> None:
+    assert not {name: lines for name in OWN if (lines := len(text_of(name).splitlines())) >= MOST_LINES}
 
 
 def test_nothing_inline(page: Page) -> None:
@@ -115,15 +121,18 @@ def test_identifiers_fit_together(page: Page) -> None:
     assert len(ids) == len(set(ids))
     for attribute in ("for", "aria-labelledby", "aria-describedby"):
         assert set(page.all(attribute)) <= set(ids)
-    assert {link[1:] for link in page.all("href") if link.startswith("#")} <= set(ids)
+    views = {name.removeprefix("view-") for name in ids if name.startswith("view-")}
+    assert {link[1:] for link in page.all("href") if link.startswith("#")} <= {*ids, *views}
+    assert set(page.all("data-view")) == views
     scripts = "".join(text_of(name) for name in SCRIPTS)
-    used = set(re.findall(r'(?:byId|legend)\("([\w-]+)"', scripts))
-    listed = re.search(r"for \(const id of \[([^\]]+)\]\)", scripts)
-    assert listed
-    used |= set(re.findall(r'"([\w-]+)"', listed[1]))
+    used = set(re.findall(r'(?:byId|show|of\(\w+,|line)\("([\w-]+)"', scripts))
+    for listed in re.findall(r"\bid of \[([^\]]+)\]", scripts):
+        used |= set(re.findall(r'"([\w-]+)"', listed))
     assert len(used) > 30
     assert used <= set(ids)
-    assert set(re.findall(r"#([\w-]+)[\s:,{]", re.sub(r"#[0-9a-f]{6}", "", text_of("style.css")))) <= set(ids)
+    assert set(
+        re.findall(r"#([\w-]+)[\s:,{]", re.sub(r"#[0-9a-f]{6}", "", text_of("style.css") + text_of("views.css")))
+    ) <= set(ids)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -137,13 +146,13 @@ def test_scripts_import_what_is_served_and_write_no_markup(name: str) -> None:
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|\"style\"", text)
 
 
-@pytest.mark.parametrize("name", [name for name in MEDIA_TYPES if name != "icon.svg"])
+@pytest.mark.parametrize("name", [name for name in OWN if name != "icon.svg"])
 def test_no_other_host_is_named(name: str) -> None:
     assert not re.search(r"https?://|url\(", text_of(name))
 
 
 def test_colours_the_canvas_reads_are_registered() -> None:
     """An unregistered one would reach the canvas as the text light-dark(...), which draws black."""
-    used = {name for script in ("plot.js", "view.js") for name in re.findall(r'"(--[\w-]+)"', text_of(script))}
+    used = {name for script in SCRIPTS for name in re.findall(r'"(--[\w-]+)"', text_of(script))}
     assert used
     assert used <= set(re.findall(r"@property (--[\w-]+)", text_of("style.css")))

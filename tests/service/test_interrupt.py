@@ -15,7 +15,7 @@ import pytest
 from service.client import AsyncClient, Client, Options
 from tests.service.conftest import DECEPTRON, ROOT, Service, wait_for
 
-ENDLESS = Options(max_iterations=5000, tolerance=1e-12)
+ENDLESS = Options(max_iterations=300, tolerance=1e-12)
 COUNT = 10_000
 
 SCRIPT = """
@@ -28,7 +28,7 @@ class Telling(Client):
         print(job.id, flush=True)
         return super().wait(job, timeout_s)
 
-options = Options(max_iterations=5000, tolerance=1e-12)
+options = Options(max_iterations=300, tolerance=1e-12)
 Telling(sys.argv[1]).invert("oscillator", np.load(sys.argv[2]), method="gd", options=options)
 """
 
@@ -49,7 +49,7 @@ def test_ten_thousand_in_one_call(
 
 def test_ctrl_c_cancels_the_job(service: Service, client: Client, observations: np.ndarray, tmp_path: Path) -> None:
     file = tmp_path / "rows.npy"
-    np.save(file, np.tile(observations, (4, 1)))
+    np.save(file, np.tile(observations, (12, 1)))
     words = [sys.executable, "-c", SCRIPT, service.url, str(file)]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -71,7 +71,7 @@ def test_a_canceled_task_cancels_the_job(service: Service, client: Client, obser
 
     async def give_up() -> str:
         async with Telling(service.url) as asynchronous:
-            rows = np.tile(observations, (4, 1))
+            rows = np.tile(observations, (12, 1))
             task = asyncio.create_task(asynchronous.invert("oscillator", rows, method="gd", options=ENDLESS))
             deadline = time.monotonic() + 60
             while not asynchronous.job and time.monotonic() < deadline:

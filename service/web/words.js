@@ -1,0 +1,77 @@
+// What things are called on this page, and how numbers are written.
+
+const METHOD_WORDS = {
+  auto: ["Automatic", "Learned inverse first; rows that stall go on to Levenberg–Marquardt."],
+  dipg: ["D-IPG, the learned inverse", "Descends in the observation and pulls each step back through the learned inverse."],
+  oneshot: ["One shot, g(y)", "The learned inverse applied once: no iterations, no check against the physics."],
+  lm: ["Levenberg–Marquardt", "Classical damped Gauss–Newton."],
+  gn: ["Gauss–Newton", "Classical; linearises the physics at each step."],
+  gd: ["Gradient descent", "Classical projected gradient; many cheap steps."],
+  lbfgs: ["L-BFGS", "Classical quasi-Newton with a short memory."],
+  compare: ["Compare all methods", "Every method under the same rules, side by side, with its convergence."],
+  dnet: ["DeceptronNet", "A learned corrector, unrolled a few steps, that sees the blur at each of them."],
+  wiener: ["Wiener filter", "Classical and linear; one division in the frequency domain."],
+  richardson_lucy: ["Richardson–Lucy", "Classical and multiplicative; keeps the image positive."],
+};
+export const methodName = (method) => METHOD_WORDS[method]?.[0] ?? method;
+export const methodNote = (method) => METHOD_WORDS[method]?.[1] ?? "";
+
+const VERDICTS = {
+  in_range: ["✓", "Believable", "The observation and its answer look like those this model was calibrated on."],
+  suspect: ["!", "Take with care", "Something about this observation is unusual for this model."],
+  out_of_range: ["×", "Do not rely on this", "This observation is unlike anything this model was calibrated on."],
+  none: ["?", "No verdict", "There are no calibrated scores to judge this answer by."],
+  failed: ["×", "No answer", "This observation could not be solved."],
+};
+export const verdictKind = (item) => (item.error ? "failed" : item.diagnostics?.verdict ?? "none");
+export const verdictWords = (kind) => VERDICTS[kind] ?? VERDICTS.none;
+
+const STATUS_WORDS = {
+  converged: "reached the noise level",
+  max_iterations: "stopped at the most iterations allowed",
+  stalled: "stalled before the noise level",
+  nonfinite: "ran into numbers beyond range",
+  failed: "failed",
+};
+export const statusWords = (status) => STATUS_WORDS[status] ?? status ?? "";
+
+const SCORE_WORDS = {
+  rjcp: ["RJCP", "how far the learned inverse is from undoing the physics, at the answer"],
+  rjcp_observed: ["RJCP at the observation", "the same, with the inverse's slope taken at what was observed"],
+  jacobian_jump: ["Jacobian jump", "how much the inverse's slope changes between observation and fit"],
+  residual_to_noise: ["Residual to noise", "what the fit leaves unexplained; near one only noise is left"],
+  mahalanobis: ["Distance", "how far the observation lies from those of training"],
+};
+export const scoreName = (score) => SCORE_WORDS[score]?.[0] ?? capital(score.replaceAll("_", " "));
+export const scoreNote = (score) => SCORE_WORDS[score]?.[1] ?? "";
+
+// How usual a value is: `p` is the share of calibration items at least as large.
+export function usual(p) {
+  if (!Number.isFinite(p)) return "not ranked";
+  if (p >= 0.9995) return "as usual";
+  if (p >= 0.05) return `${format(100 * p, 2)} % of calibration items are as large`;
+  return `only ${format(100 * p, 2)} % of calibration items are as large`;
+}
+
+export function format(value, digits = 4) {
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size !== 0 && (size >= 1e5 || size < 1e-3)) return value.toExponential(2).replace("e+", "e");
+  return String(Number(value.toPrecision(digits)));
+}
+
+export const seconds = (s) => (!Number.isFinite(s) ? "–" : s < 1 ? `${format(s * 1000, 3)} ms` : `${format(s, 3)} s`);
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+export const withUnit = (name, unit) => (unit && unit !== "1" ? `${name} in ${unit}` : name);
+export const errorText = (error) => (typeof error === "string" ? error : error?.detail ?? "No reason was given.");
+export const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+
+// "4 believable, 2 take with care"
+export function summary(items) {
+  const counts = new Map();
+  for (const item of items) {
+    const [, title] = verdictWords(verdictKind(item));
+    counts.set(title, (counts.get(title) ?? 0) + 1);
+  }
+  return [...counts].map(([title, n]) => `${n} ${title.toLowerCase()}`).join(", ");
+}
