@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmarks.charts import Figure, error_panel, scatter_panel
 from benchmarks.measure import Measured, first, quartiles, rmse
-from benchmarks.report import Report, significant_spread, spread
+from benchmarks.report import Report, significant, significant_spread, spread
 from models.registry import LoadedModel
 from physics.problem import Identifiable
 from training.data import Items
@@ -70,22 +70,12 @@ def method_table(report: Report, name: str, repeats: Sequence[Repeat], batches: 
                 f"{middle:g} [{low:g}, {high:g}]" if iterates else "-",
                 significant_spread(per_repeat(repeats, method, lambda repeat, m=method: repeat.error(m)), 4),  # type: ignore[misc]
                 spread(per_repeat(repeats, method, lambda repeat, m=method: repeat.over_linear(m))),  # type: ignore[misc]
-                *(significant_spread(_costs(repeats, method, batch)) for batch in batches),
+                *(significant(one.microseconds.get(batch, one.microseconds_per_item)) for batch in batches),
             ]
         )
     columns = ["method", "items", "at noise level", "iterations", "x-RMSE", "x-RMSE / linear MMSE"]
     columns += [f"µs per item, batch {batch}" for batch in batches]
     report.table(f"{name}, {len(repeats)} x {len(repeats[0].items.x)} items", columns, rows)
-
-
-def _costs(repeats: Sequence[Repeat], method: str, batch: int) -> list[float]:
-    """µs per item at a batch size, by repeat; of what came from elsewhere, the one figure there is."""
-
-    def cost(repeat: Repeat) -> float:
-        one = repeat.measured[method]
-        return one.microseconds.get(batch, one.microseconds_per_item)
-
-    return per_repeat(repeats, method, cost)
 
 
 def identifiable_table(report: Report, name: str, identifiable: Identifiable, repeat: Repeat) -> None:

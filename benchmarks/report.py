@@ -24,7 +24,10 @@ SIGNIFICANT_DIGITS = 7  # of the figures kept for machines: all that float32 has
 
 @dataclass
 class Report:
-    """Sections of text, tables and figures, in order, and the rows behind them."""
+    """Sections of text, tables and figures, in order, and the rows behind them.
+
+    ``machine`` is looked up when the run begins: by its end the checkout may have moved on.
+    """
 
     name: str
     command: str
@@ -32,6 +35,7 @@ class Report:
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
+    machine: dict[str, Any] = field(default_factory=lambda: _machine())
 
     def text(self, text: str) -> None:
         """Adds a paragraph."""
@@ -74,21 +78,9 @@ class Report:
         """Keeps one entry of the JSON; a tensor becomes a list with one value a row."""
         self.rows.append({name: _plain(value) for name, value in fields.items()})
 
-    def machine(self) -> dict[str, Any]:
-        """Where and on what this was measured."""
-        return {
-            "commit": git_commit(),
-            "device": "cpu",
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "dtype": "float32 unless a row says otherwise",
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        }
-
     def markdown(self, drawn: Sequence[str] = ()) -> str:
         """The whole report; figures appear where their PNG is among the names ``drawn``."""
-        machine = ", ".join(f"{name} {value}" for name, value in self.machine().items())
+        machine = ", ".join(f"{name} {value}" for name, value in self.machine.items())
         parts = [f"## {self.name}", f"`{self.command}` ({machine})"]
         if self.goals:
             parts.append(f"### Goals\n\n{markdown_table(goals.COLUMNS, [goal.row() for goal in self.goals])}")
@@ -106,13 +98,26 @@ class Report:
         document = {
             "name": self.name,
             "command": self.command,
-            "machine": self.machine(),
+            "machine": self.machine,
             "rules": _plain(self.rules),
             "goals": [asdict(goal) for goal in self.goals],
             "rows": self.rows,
             "figures": [_plain(asdict(figure)) for figure in self.figures()],
         }
         (directory / f"{self.name}.json").write_text(json.dumps(document, allow_nan=False))
+
+
+def _machine() -> dict[str, Any]:
+    """Where and on what this is measured."""
+    return {
+        "commit": git_commit(),
+        "device": "cpu",
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "dtype": "float32 unless a row says otherwise",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

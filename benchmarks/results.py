@@ -20,11 +20,10 @@ def record(report: Report, seconds: float, folder: Path) -> None:
     """Notes a run in the folder's summary and writes the page anew."""
     file = folder / SUMMARY
     summary: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    machine = report.machine()
     summary[report.name] = {
         "command": report.command,
-        "commit": machine["commit"],
-        "threads": machine["threads"],
+        "commit": report.machine["commit"],
+        "threads": report.machine["threads"],
         "seconds": round(seconds),
         "goals": [asdict(goal) for goal in report.goals],
     }

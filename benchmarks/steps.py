@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from statistics import mean, median
+from statistics import mean
 
 from torch import Tensor
 from tqdm import tqdm
@@ -95,9 +95,9 @@ def _costs(tasks: Mapping[str, Task], solved: Tensor, budget_s: float, label: st
     return {
         name: Cost(
             steps[name],
-            {batch: mean(times[name]) for batch, times in whole.items()},
-            {batch: median(times[name]) for batch, times in whole.items()},
-            mean(unheld[name]),
+            {batch: times[name].mean for batch, times in whole.items()},
+            {batch: times[name].median for batch, times in whole.items()},
+            unheld[name].mean,
         )
         for name in tasks
     }

@@ -40,13 +40,9 @@ class Task:
         observation = self.observation[rows]
         return run_plan(self.plan, self.objective, observation, self.prior, self.rules, history, progress).solution
 
-    def run(self, rows: slice) -> None:
-        """Solves those rows, the answer dropped."""
-        self.solve(rows)
-
     def warm_up(self) -> None:
         """One iteration of the first row."""
-        replace(self, rules=replace(self.rules, max_iterations=1)).run(slice(0, 1))
+        replace(self, rules=replace(self.rules, max_iterations=1)).solve(slice(0, 1))
 
 
 @dataclass(frozen=True)

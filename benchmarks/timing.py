@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from statistics import median
+from statistics import mean, median
 
 import torch
 from torch import Tensor
@@ -31,10 +31,33 @@ def microseconds_per_item(task: Task, batch: int, budget_s: float) -> list[float
     Iterations differ between items, so that mean and median do; in a block the slowest row keeps the others' company.
     A block is shorter than ``batch`` only where there is no other.
     """
-    return side_by_side({"": task}, batch, budget_s)[""]
+    return side_by_side({"": task}, batch, budget_s)[""].microseconds
 
 
-def side_by_side(tasks: Mapping[str, Task], batch: int, budget_s: float) -> dict[str, list[float]]:
+@dataclass(frozen=True)
+class Timed:
+    """µs per item of every block, and what the solves of a block charged per item (5,), in the order of CHARGES."""
+
+    microseconds: list[float]
+    charged: list[Tensor]
+
+    @property
+    def mean(self) -> float:
+        """µs per item."""
+        return mean(self.microseconds)
+
+    @property
+    def median(self) -> float:
+        """µs per item of the middle block."""
+        return median(self.microseconds)
+
+    @property
+    def work(self) -> Tensor:
+        """Mean charges per item (5,)."""
+        return torch.stack(self.charged).mean(0)
+
+
+def side_by_side(tasks: Mapping[str, Task], batch: int, budget_s: float) -> dict[str, Timed]:
     """The same for several tasks on the same blocks, one after the other on each: ratios between them can be trusted.
 
     What else the machine does falls on all alike; ``budget_s`` is for all of them together.
@@ -43,16 +66,17 @@ def side_by_side(tasks: Mapping[str, Task], batch: int, budget_s: float) -> dict
     size = min(batch, count)
     for task in tasks.values():
         task.warm_up()
-    times: dict[str, list[float]] = {name: [] for name in tasks}
+    found = {name: Timed([], []) for name in tasks}
     spent = 0.0
     for first in range(0, count - size + 1, size):
         for name, task in tasks.items():
-            seconds = timed(partial(task.run, slice(first, first + size)))[1]
-            times[name].append(1e6 * seconds / size)
+            solution, seconds = timed(partial(task.solve, slice(first, first + size)))
+            found[name].microseconds.append(1e6 * seconds / size)
+            found[name].charged.append(solution.cost.double().mean(0))
             spent += seconds
         if spent > budget_s:
             break
-    return times
+    return found
 
 
 def seconds_per_step(
@@ -86,7 +110,7 @@ def trace(loaded: LoadedModel, preset: Preset, method: str, items: Items) -> Tra
     task.warm_up()
     stamps: list[float] = []
     still = replace(task.rules, max_iterations=0)
-    stamps.append(timed(partial(replace(task, rules=still).run, EVERY))[1])
+    stamps.append(timed(partial(replace(task, rules=still).solve, EVERY))[1])
     began = time.perf_counter()
     solution = task.solve(EVERY, True, lambda done, total: stamps.append(time.perf_counter() - began))
     if solution.history is None:

@@ -72,8 +72,14 @@ def test_tasks_side_by_side_are_timed_on_the_same_blocks(setup: Setup) -> None:
     loaded = setup.registry.load("heat1d")
     items = held_out_items(loaded.problem, 20, 5, 0)
     tasks = {method: Task.of(loaded, "product", method, items) for method in ("dipg", "lm")}
-    assert {name: len(times) for name, times in side_by_side(tasks, 8, 60.0).items()} == {"dipg": 2, "lm": 2}
-    assert {name: len(times) for name, times in side_by_side(tasks, 1, 0.0).items()} == {"dipg": 1, "lm": 1}
+    assert {name: len(found.microseconds) for name, found in side_by_side(tasks, 8, 60.0).items()} == {
+        "dipg": 2,
+        "lm": 2,
+    }
+    alone = side_by_side(tasks, 1, 0.0)
+    assert {name: len(found.microseconds) for name, found in alone.items()} == {"dipg": 1, "lm": 1}
+    for name, task in tasks.items():
+        assert torch.equal(alone[name].work, task.solve(slice(0, 1)).cost[0].double())
 
 
 def test_of_several_starts_each_row_keeps_its_best_and_pays_for_all(setup: Setup) -> None:
