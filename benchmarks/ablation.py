@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from tqdm import tqdm
 
+from benchmarks.charts import Figure, Panel, Series
 from benchmarks.directions import (
     BASE,
     COVARIANCE,
@@ -75,7 +76,29 @@ def run(setup: Setup) -> Report:
     _section(report, "Losses, ties and probes", training_claims(solved), solved)
     _section(report, "The step, on the same weights", step_claims(steps), steps)
     _section(report, "Layers", layer_claims(deep), deep)
+    report.figure(_figure(solved | deep))
     return report
+
+
+def _figure(solved: Outcomes) -> Figure:
+    """Composition error and iterations of every training, as dots with the range of the seeds."""
+
+    def panel(title: str, label: str, figure: str) -> Panel:
+        series = []
+        for name, outcomes in solved.items():
+            ordered = sorted(column(outcomes, figure))
+            series.append(Series(name, (ordered[len(ordered) // 2],), (), (ordered[0],), (ordered[-1],)))
+        return Panel("dots", title, label, "", tuple(series), "x")
+
+    return Figure(
+        "ablation.png",
+        "What each change to the training does to the composition error, and to the iterations when a failed item "
+        f"counts as {PAPER_CAP}: median of the seeds, their range as a bar.",
+        (
+            panel("composition", "composition error (sum)", "composition_sum"),
+            panel("iterations", f"mean iterations, failed as {PAPER_CAP}", "capped_iterations"),
+        ),
+    )
 
 
 def _shortened(recipe: Recipe) -> Recipe:

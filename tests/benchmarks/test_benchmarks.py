@@ -118,6 +118,8 @@ def test_ablation_judges_each_claim_and_keeps_each_variant(reports: dict[str, Re
     assert {BASE, NO_JCP, TIED, SWAPPED, NO_CYCLE, COVARIANCE} <= first_cells(report, "Losses")
     assert len(first_cells(report, "The step")) == 2 * len(RELAXATIONS)
     assert len(first_cells(report, "Layers")) == 3
+    (figure,) = report.figures()
+    assert all(len(panel.series) == 9 for panel in figure.panels)
     rows = {row["variant"]: row for row in report.rows}
     assert all(len(row["iterations"]) == len(row["converged"]) == 20 for row in rows.values())
     one = rows[NO_JCP]
