@@ -53,7 +53,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Trace:
-    """The residual of a method's rows (N, T + 1), in units of the tolerance, and the wall time (T + 1,) in seconds.
+    """The residual of a method's rows (N, T + 1), in units of the tolerance, and the CPU time (T + 1,) in seconds.
 
     A row that has ended keeps its last residual.
     """
@@ -67,7 +67,7 @@ def residual_figure(file: str, title: str, traces: Sequence[Trace]) -> Figure:
     """Median residual against iteration and against time per item, the quartiles as a band."""
     batch = len(traces[0].residual)
     caption = (
-        f"{title}: residual of {batch} items against iteration and against wall time (one batch, time over items); "
+        f"{title}: residual of {batch} items against iteration and against CPU time (one batch, time over items); "
         "lines are medians, bands quartiles. A row that has ended keeps its last residual; a line ends with 95 % of "
         "its rows."
     )

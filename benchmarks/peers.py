@@ -35,7 +35,7 @@ def run(setup: Setup) -> Report:
         "tolerance, float64 and an exact Jacobian (Heat-1D: the constant matrix; oscillator: by autograd), and stop at "
         "the first point within the tolerance, as ours do; those marked *own stop* go on to their own convergence "
         "(1e-8). `lm` and pytorch-minimize know no bounds: their answers are projected afterwards. Iterations count "
-        "evaluations of f for the peers. Median of the repeats, their range in brackets."
+        "evaluations of f for the peers. Costs are CPU time. Median of the repeats, their range in brackets."
     )
     panels = []
     for name, preset in SETTINGS:

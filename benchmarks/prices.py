@@ -46,5 +46,5 @@ def price_table(
             cells += [significant(cost), f"{cost / prices[batch][OWN]:.1f}"]
         rows.append(cells)
     title = f"{name}: a whole solve {goal}, side by side on the same items: evaluations of f, products with its "
-    report.table(title + "Jacobian, evaluations of g (means), µs per item", columns, rows)
+    report.table(title + "Jacobian, evaluations of g (means), µs of CPU time per item", columns, rows)
     return prices

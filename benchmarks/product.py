@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from benchmarks.charts import residual_figure
 from benchmarks.followup import PUBLISHED, followup_section
-from benchmarks.measure import Measured, estimate, first, held_out_items, measured, timed
+from benchmarks.measure import Measured, cpu_timed, estimate, first, held_out_items, measured
 from benchmarks.multistart import multistart
 from benchmarks.prices import price_section
 from benchmarks.product_goals import product_goals
@@ -72,7 +72,7 @@ def run(setup: Setup) -> Report:
         "Preset `product`: stop at the noise level, full steps, one-shot start for D-IPG, prior mean for the others. "
         "*At noise level* is judged by the true physics. Median of the repeats, their range in brackets; iterations "
         "are median [quartiles] over all items, from several starts the sum over the starts. Errors are compared with "
-        "linear MMSE's on the same items. Wall times are the first repeat's."
+        "linear MMSE's on the same items. Costs are CPU time, the first repeat's."
     )
     for name, scope in SCOPES.items():
         if not (setup.quick and scope.long):
@@ -143,13 +143,13 @@ def _estimates(
 ) -> dict[str, Measured]:
     """What needs no loop of ours."""
     problem = loaded.problem
-    x, seconds = timed(lambda: linear(items.y))
+    x, seconds = cpu_timed(lambda: linear(items.y))
     out = [
         estimate(problem, "linear MMSE", x, items, seconds),
         estimate(problem, "prior mean", linear.prior_mean.expand_as(items.x), items, 0.0),
     ]
     if problem.identifiable is not None and repeat == 0:
         chosen = first(items, setup.at_most(REFERENCE_ITEMS))
-        x, seconds = timed(lambda: multistart(problem, chosen.y, STARTS, seed=repeat))
+        x, seconds = cpu_timed(lambda: multistart(problem, chosen.y, STARTS, seed=repeat))
         out.append(estimate(problem, REFERENCE, x, chosen, seconds))
     return {one.method: one for one in out}

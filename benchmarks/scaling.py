@@ -54,7 +54,7 @@ def run(setup: Setup) -> Report:
     """Cost against n at batch 1, and against batch at n = 64."""
     report = Report("scaling", setup.command("scaling"))
     report.text(
-        "Wall time of one step on `heat1d(n)`, f the physics (one dense product, so O(n²) for D-IPG is the best there "
+        "CPU time of one step on `heat1d(n)`, f the physics (one dense product, so O(n²) for D-IPG is the best there "
         "is), float32, from the prior mean under the rules of `product`. g is the damped pseudoinverse of that "
         "matrix, not trained: training changes its values, and with them the number of steps, but not what a step "
         f"costs. Medians of repeats; exponents by least squares in log-log through the {FITTED} largest measured, "
@@ -149,7 +149,7 @@ def _figure(by_n: Sequence[Cell], by_batch: Sequence[Cell]) -> Figure:
     y_label = "one step, µs per item"
     return Figure(
         "scaling.png",
-        "Wall time of one step per item: against the number of unknowns at batch 1, and against the batch at "
+        "CPU time of one step per item: against the number of unknowns at batch 1, and against the batch at "
         f"n = {BATCH_AT_N}; one CPU process, float32. CG is the matrix-free solver.",
         (
             Panel("lines", "batch 1", "unknowns n", y_label, _series("n", by_n), "xy"),

@@ -16,7 +16,7 @@ class Setup:
 
     @property
     def budget_s(self) -> float:
-        """How long one wall time may be measured for."""
+        """CPU time that one cost may be measured for."""
         return 0.01 if self.quick else 1.0
 
     def at_most(self, items: int) -> int:

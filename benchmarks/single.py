@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmin import least_squares as torch_least_squares
 from tqdm import tqdm
 
-from benchmarks.measure import Measured, timed
+from benchmarks.measure import Measured, cpu_timed
 from models.jacobian import jacobian
 from models.registry import LoadedModel
 from physics.constraints.bounds import Bounded
@@ -97,22 +97,22 @@ class Residual:
 
     def values(self, free: np.ndarray) -> np.ndarray:
         """The residual as an array."""
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             out: np.ndarray = self.tensor(torch.from_numpy(free)).numpy()
         finally:
-            self.inside_s += time.perf_counter() - began
+            self.inside_s += time.process_time() - began
         return out
 
     def derivatives(self, free: np.ndarray) -> np.ndarray:
         """The Jacobian (m, free)."""
-        began = time.perf_counter()
+        began = time.process_time()
         single = self.single
         J = single.matrix
         if J is None:
             J = jacobian(single.forward, single.whole(torch.from_numpy(free))[None], single.problem.m)[0]
         out: np.ndarray = (J / single.weight[:, None])[:, single.free].numpy()
-        self.inside_s += time.perf_counter() - began
+        self.inside_s += time.process_time() - began
         return out
 
 
@@ -137,7 +137,7 @@ def solved_by(peer: Peer, single: Single, items: Items) -> Solved:
     """Every item (N) on its own; the answers are projected onto C before they are judged."""
     residuals = [Residual(single, row, peer.stop) for row in items.y]
     bar = tqdm(residuals, desc=f"{single.problem.name}, {peer.name}", mininterval=1.0)
-    answers, seconds = timed(lambda: [_answer(peer, residual) for residual in bar])
+    answers, seconds = cpu_timed(lambda: [_answer(peer, residual) for residual in bar])
     x = single.problem.constraint.project(torch.stack(answers))
     rms = ((single.forward(x) - items.y) / single.weight).square().mean(1).sqrt()
     measured = Measured(
@@ -182,11 +182,11 @@ def _pytorch_minimize(residual: Residual, start: Tensor) -> Tensor:
     single = residual.single
 
     def timed_residual(free: Tensor) -> Tensor:
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             return residual.tensor(free)
         finally:
-            residual.inside_s += time.perf_counter() - began
+            residual.inside_s += time.process_time() - began
 
     found: Tensor = torch_least_squares(
         timed_residual,

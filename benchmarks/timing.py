@@ -1,4 +1,4 @@
-"""Wall times: of one item alone and in a batch, of one step, and along a solve."""
+"""CPU times: of one item alone and in a batch, of one step, and along a solve."""
 
 import time
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.charts import Trace
-from benchmarks.measure import timed
+from benchmarks.measure import cpu_timed
 from benchmarks.task import Task
 from models.registry import LoadedModel
 from solvers.method import Method, Objective
@@ -26,7 +26,7 @@ EVERY = slice(None)
 
 
 def microseconds_per_item(task: Task, batch: int, budget_s: float) -> list[float]:
-    """Wall time per item of blocks of ``batch`` different rows in turn, as many as the budget allows.
+    """CPU time per item of blocks of ``batch`` different rows in turn, as many as the budget allows.
 
     Iterations differ between items, so that mean and median do; in a block the slowest row keeps the others' company.
     A block is shorter than ``batch`` only where there is no other.
@@ -70,7 +70,7 @@ def side_by_side(tasks: Mapping[str, Task], batch: int, budget_s: float) -> dict
     spent = 0.0
     for first in range(0, count - size + 1, size):
         for name, task in tasks.items():
-            solution, seconds = timed(partial(task.solve, slice(first, first + size)))
+            solution, seconds = cpu_timed(partial(task.solve, slice(first, first + size)))
             found[name].microseconds.append(1e6 * seconds / size)
             found[name].charged.append(solution.cost.double().mean(0))
             spent += seconds
@@ -82,7 +82,7 @@ def side_by_side(tasks: Mapping[str, Task], batch: int, budget_s: float) -> dict
 def seconds_per_step(
     objective: Objective, observation: Tensor, start: Tensor, method: Method, rules: Rules, budget_s: float
 ) -> float:
-    """Wall time of one iteration of the loop on all rows: a solve of one iteration less a solve of none.
+    """CPU time of one iteration of the loop on all rows: a solve of one iteration less a solve of none.
 
     Median of pairs, measured in turn, as many as the budget allows: what else the machine does falls on both.
     """
@@ -92,15 +92,15 @@ def seconds_per_step(
     )
     one()
     differences: list[float] = []
-    began = time.perf_counter()
-    while not differences or (time.perf_counter() - began < budget_s and len(differences) < MOST_REPEATS):
-        with_step = timed(one)[1]
-        differences.append(with_step - timed(none)[1])
+    began = time.process_time()
+    while not differences or (time.process_time() - began < budget_s and len(differences) < MOST_REPEATS):
+        with_step = cpu_timed(one)[1]
+        differences.append(with_step - cpu_timed(none)[1])
     return max(median(differences), CLOCK_S)
 
 
 def trace(loaded: LoadedModel, preset: Preset, method: str, items: Items) -> Trace:
-    """Residuals and wall time along a solve of all items as one batch; methods of a single stage only.
+    """Residuals and CPU time along a solve of all items as one batch; methods of a single stage only.
 
     It ends where no more than ``STRAGGLERS`` of the rows still run.
     """
@@ -110,9 +110,9 @@ def trace(loaded: LoadedModel, preset: Preset, method: str, items: Items) -> Tra
     task.warm_up()
     stamps: list[float] = []
     still = replace(task.rules, max_iterations=0)
-    stamps.append(timed(partial(replace(task, rules=still).solve, EVERY))[1])
-    began = time.perf_counter()
-    solution = task.solve(EVERY, True, lambda done, total: stamps.append(time.perf_counter() - began))
+    stamps.append(cpu_timed(partial(replace(task, rules=still).solve, EVERY))[1])
+    began = time.process_time()
+    solution = task.solve(EVERY, True, lambda done, total: stamps.append(time.process_time() - began))
     if solution.history is None:
         raise ValueError("a solve that was asked for its history returned none")
     history = solution.history.double()
