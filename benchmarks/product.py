@@ -61,7 +61,7 @@ SCOPES = {
     "oscillator": Scope(starts=True, prices=(1, 16, 256)),
     "heat1d_nonlinear": Scope(starts=True, prices=(1, 16, 256)),
     "heat3d": Scope(prices=(1, 16, 256)),
-    "allen_cahn2d": Scope(others=32, batches=(1, 16), prices=(1, 4, 16), long=True),
+    "allen_cahn2d": Scope(others=16, batches=(1, 16), prices=(1, 4, 16), long=True),
 }
 
 

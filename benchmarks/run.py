@@ -31,7 +31,13 @@ class UnknownBenchmark(LookupError):
 
 
 def main(
-    name: str, out: Path | None, checkpoints: Path, items: int = 500, repeats: int = 3, quick: bool = False
+    name: str,
+    out: Path | None,
+    checkpoints: Path,
+    items: int = 500,
+    repeats: int = 3,
+    quick: bool = False,
+    cost_s: float = 1.0,
 ) -> None:
     """Runs one benchmark, or ``all``; tables go to standard output, progress and times to standard error.
 
@@ -41,7 +47,7 @@ def main(
     """
     if name not in (*BENCHMARKS, "all"):
         raise UnknownBenchmark(f"no benchmark named {name!r}; there are {', '.join([*BENCHMARKS, 'all'])}")
-    setup = Setup(Registry(checkpoints), items, repeats, quick)
+    setup = Setup(Registry(checkpoints), items, repeats, quick, cost_s)
     for each in BENCHMARKS if name == "all" else (name,):
         report, seconds = timed(lambda run=BENCHMARKS[each]: run(setup))  # type: ignore[misc]
         sys.stdout.write(report.markdown() + "\n")

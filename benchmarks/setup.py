@@ -13,11 +13,12 @@ class Setup:
     items: int = 500
     repeats: int = 3
     quick: bool = False
+    cost_s: float = 1.0
 
     @property
     def budget_s(self) -> float:
         """CPU time that one cost may be measured for."""
-        return 0.01 if self.quick else 1.0
+        return 0.01 if self.quick else self.cost_s
 
     def at_most(self, items: int) -> int:
         """How many items of a draw what takes them one at a time gets."""
@@ -25,4 +26,6 @@ class Setup:
 
     def command(self, name: str) -> str:
         """The command line that runs benchmark ``name`` like this."""
-        return f"deceptron bench {name} --items {self.items} --repeats {self.repeats}" + " --quick" * self.quick
+        cost = "" if self.cost_s == Setup.cost_s else f" --cost-s {self.cost_s:g}"
+        quick = " --quick" * self.quick
+        return f"deceptron bench {name} --items {self.items} --repeats {self.repeats}{cost}{quick}"

@@ -11,14 +11,21 @@ import click
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for tables, figures and rows; OUT.md sums up.")
 @click.option("--items", type=click.IntRange(min=20), default=500, show_default=True, help="Held-out items per repeat.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Draws of that many items.")
+@click.option(
+    "--cost-s",
+    type=click.FloatRange(min=0.001),
+    default=1.0,
+    show_default=True,
+    help="CPU seconds a cost is measured for.",
+)
 @click.option("--quick", is_flag=True, help="All of it cut short, to see that it runs; its figures mean nothing.")
-def bench(name: str, out: Path | None, items: int, repeats: int, quick: bool) -> None:
+def bench(name: str, out: Path | None, items: int, repeats: int, quick: bool, cost_s: float) -> None:
     """Run the benchmark NAME (paper, product, ablation, scaling, peers, trust or all) and print its tables."""
     from benchmarks.run import UnknownBenchmark, main
     from service.settings import load_settings
 
     try:
-        main(name, out, load_settings().checkpoints, items, repeats, quick)
+        main(name, out, load_settings().checkpoints, items, repeats, quick, cost_s)
     except UnknownBenchmark as error:
         raise click.UsageError(str(error)) from None
 

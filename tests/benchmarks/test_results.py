@@ -8,6 +8,8 @@ import pytest
 from benchmarks.goals import Goal, at_least, at_most
 from benchmarks.report import Report
 from benchmarks.results import record
+from benchmarks.setup import Setup
+from models.registry import Registry
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,14 @@ from benchmarks.results import record
 )
 def test_one_value_beyond_the_bound_breaks_a_goal(goal: Goal, holds: bool) -> None:
     assert goal.holds is holds
+
+
+def test_a_command_says_what_is_not_as_usual() -> None:
+    registry = Registry(Path())
+    assert Setup(registry).command("paper") == "deceptron bench paper --items 500 --repeats 3"
+    short = Setup(registry, items=50, repeats=1, cost_s=0.1)
+    assert short.command("paper") == "deceptron bench paper --items 50 --repeats 1 --cost-s 0.1"
+    assert short.budget_s == 0.1
 
 
 def test_a_goal_shows_every_value_and_the_reason_only_where_it_does_not_hold() -> None:
