@@ -24,7 +24,7 @@ from benchmarks.directions import (
 )
 from benchmarks.measure import held_out_items, quartiles
 from benchmarks.report import Report, significant_spread, spread
-from benchmarks.setup import Setup
+from benchmarks.setup import Setup, one_thread
 from benchmarks.variants import Outcome, Variant, assessed, column, reweighted, tied_copy, trained
 from models.deceptron import Deceptron
 from physics.problem import Problem, load_problem
@@ -48,6 +48,7 @@ COLUMNS = [
 ]
 
 
+@one_thread()
 def run(setup: Setup) -> Report:
     """Trains every variant once per repeat (the repeat is the seed) and solves the same held-out items with each."""
     recipe = _shortened(RECIPES["heat1d-paper"]) if setup.quick else RECIPES["heat1d-paper"]

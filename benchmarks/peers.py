@@ -11,7 +11,7 @@ from benchmarks.author import Agreement, NotImportable, agreement, author_packag
 from benchmarks.charts import Figure, Panel, Series
 from benchmarks.measure import Measured, first, held_out_items, measure, quartiles, rmse
 from benchmarks.report import Report, significant, significant_spread, spread
-from benchmarks.setup import Setup
+from benchmarks.setup import Setup, one_thread
 from benchmarks.single import PEERS, Single, solved_by
 from benchmarks.task import Task
 from benchmarks.timing import BATCHES, microseconds_per_item
@@ -27,6 +27,7 @@ AGREE_WITHIN = 1e-5
 COLUMNS = ["solver", "success", "at noise level", "x-RMSE", "iterations", "µs per item", "of it in f and J"]
 
 
+@one_thread()
 def run(setup: Setup) -> Report:
     """Peers and ours on the same items, model by model; then the author's package where it is importable."""
     report = Report("peers", setup.command("peers"))

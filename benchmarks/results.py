@@ -38,7 +38,7 @@ def page(summary: Mapping[str, Any], folder: Path) -> str:
     parts += [
         f"`deceptron bench all --out {folder.as_posix()}` writes this page, its opening apart; each report names its "
         "command, its machine and its rules, and has every table and figure.",
-        _contents(summary, folder.name),
+        _contents(summary, folder),
     ]
     for name, run in summary.items():
         goals = [Goal(**goal).row() for goal in run["goals"]]
@@ -47,14 +47,24 @@ def page(summary: Mapping[str, Any], folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _contents(summary: Mapping[str, Any], folder: str) -> str:
+def _contents(summary: Mapping[str, Any], folder: Path) -> str:
     rows = []
     for name, run in summary.items():
         held = sum(goal["holds"] for goal in run["goals"])
         goals = f"{held} of {len(run['goals'])}" if run["goals"] else "-"
         minutes = f"{run['seconds'] / 60:.1f}"
         command = f"`{run['command']}`"
-        rows.append([f"[{name}]({folder}/{name}.md)", command, run["commit"], str(run["threads"]), minutes, goals])
+        rows.append([_linked(folder.name, name), command, run["commit"], str(run["threads"]), minutes, goals])
+    rows += [[_linked(folder.name, file.stem), "", "", "", "", "-"] for file in _others(summary, folder)]
     total = sum(run["seconds"] for run in summary.values()) / 60
     rows.append(["all", "", "", "", f"{total:.1f}", ""])
     return markdown_table(["report", "command", "commit", "threads", "minutes", "goals that hold"], rows)
+
+
+def _others(summary: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Reports that were kept before there was a summary."""
+    return [file for file in sorted(folder.glob("*.md")) if file.stem not in summary and file.name != OPENING]
+
+
+def _linked(folder: str, name: str) -> str:
+    return f"[{name}]({folder}/{name}.md)"

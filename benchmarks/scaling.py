@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmarks.charts import Figure, Panel, Series
 from benchmarks.report import Report, significant
-from benchmarks.setup import Setup
+from benchmarks.setup import Setup, one_thread
 from benchmarks.timing import seconds_per_step
 from physics.heat1d import heat1d
 from physics.problem import Problem
@@ -50,6 +50,7 @@ class Cell:
         return None if self.seconds is None else 1e6 * self.seconds / self.batch
 
 
+@one_thread()
 def run(setup: Setup) -> Report:
     """Cost against n at batch 1, and against batch at n = 64."""
     report = Report("scaling", setup.command("scaling"))

@@ -1,6 +1,10 @@
 """What every benchmark is handed: the checkpoints, how many items, how many repeats."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+import torch
 
 from models.registry import Registry
 
@@ -29,3 +33,14 @@ class Setup:
         cost = "" if self.cost_s == Setup.cost_s else f" --cost-s {self.cost_s:g}"
         quick = " --quick" * self.quick
         return f"deceptron bench {name} --items {self.items} --repeats {self.repeats}{cost}{quick}"
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: CPU time is then the work of one core, without threads that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

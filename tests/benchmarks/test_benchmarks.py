@@ -63,6 +63,7 @@ def test_report_is_whole(name: str, reports: dict[str, Report]) -> None:
     assert report.rows
     assert all(math.isfinite(number) for number in numbers(report.rows))
     assert report.command == f"deceptron bench {name} --items 20 --repeats 1 --quick"
+    assert report.machine["threads"] == 1
     assert all(len(set(map(len, rows))) == 1 for rows in tables(report).values())
     assert "nan" not in report.markdown().lower()
 

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.measure import held_out_items
 from benchmarks.scaling import Cell, exponent
-from benchmarks.setup import Setup
+from benchmarks.setup import Setup, one_thread
 from benchmarks.task import MultiStart, Task
 from benchmarks.timing import carried_forward, microseconds_per_item, side_by_side, trace
 from benchmarks.variants import acceptance
@@ -97,3 +97,14 @@ def test_of_several_starts_each_row_keeps_its_best_and_pays_for_all(setup: Setup
     assert (worse.residual_rms > alone.residual_rms).any()
     assert torch.equal(both.iterations, alone.iterations + worse.iterations)
     assert torch.equal(both.cost, alone.cost + worse.cost)
+
+
+def test_costs_are_measured_on_one_thread_and_no_longer() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
