@@ -26,6 +26,10 @@ from training.data import Items
 CAP = 80
 THEIRS = f"dipg, published curve, start 0, rho {PAPER_RELAXATION:g}"
 CHEAPER = 10.0
+WHY_CHEAP = (
+    "This tolerance is far above the noise, and a single inexact Newton step passes it: both prices are then a few "
+    "calls of f. To the noise level the steps count."
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def followup_section(
     goal = f"to the follow-up's tolerance {published.tolerance:g}"
     prices = price_table(report, name, goal, tasks, batches, budget_s)
     if published.judged:
-        report.goals.append(cheaper_goal(name, goal, prices))
+        report.goals.append(cheaper_goal(name, goal, prices, WHY_CHEAP))
 
 
 def cheaper_goal(name: str, goal: str, prices: Prices, why: str = "") -> Goal:
