@@ -14,8 +14,8 @@ WEB = Path(__file__).resolve().parent.parent / "web"
 PAGE = "index.html"
 # fmt: off
 SCRIPTS = (
-    "api.js", "app.js", "chart.js", "dom.js", "health.js", "invert.js", "jobs.js", "maps.js", "numbers.js", "panels.js",
-    "problem.js", "request.js", "result.js", "trust.js", "words.js",
+    "api.js", "app.js", "chart.js", "deblur.js", "dom.js", "health.js", "invert.js", "jobs.js", "kernels.js", "maps.js",
+    "numbers.js", "panels.js", "problem.js", "request.js", "result.js", "trust.js", "verdict.js", "words.js",
 )
 # fmt: on
 PLOTTER, PLOTTER_STYLE, PLOTTER_LICENSE = "vendor/uPlot.iife.min.js", "vendor/uPlot.min.css", "vendor/uPlot.LICENSE"

@@ -119,10 +119,10 @@ function fieldsOf(block) {
 }
 
 // The result document of a finished job, fetched where it did not come along.
-export async function resultOf(job, signal) {
+export async function resultOf(job, signal, query = "") {
   if (job.status === "canceled") throw new ApiError("Canceled", "The job was canceled before it had finished.");
   if (job.status === "expired") throw new ApiError("Expired", "The result was kept for a while and is gone now. Run it again.");
-  const result = job.result ?? (await read(`jobs/${named(job.id)}/result`, { headers: { accept: "application/json" }, signal }));
+  const result = job.result ?? (await read(`jobs/${named(job.id)}/result${query}`, { headers: { accept: "application/json" }, signal }));
   if (!result.items && !result.results) throw new ApiError("The job failed", job.error ?? "No reason was given.");
   return result;
 }

@@ -2,13 +2,14 @@
 
 import { isReady, saveKey, savedKey } from "./api.js";
 import { redrawAll } from "./chart.js";
+import { openImageJob, startDeblur } from "./deblur.js";
 import { byId, show } from "./dom.js";
 import { showHealth } from "./health.js";
 import { openJob, startInvert } from "./invert.js";
 import { showJobs, startJobs } from "./jobs.js";
 import { guarded } from "./problem.js";
 
-const VIEWS = { invert: startInvert, jobs: showJobs, health: showHealth };
+const VIEWS = { invert: startInvert, deblur: startDeblur, jobs: showJobs, health: showHealth };
 let leave = null; // ends what the shown view does in the background
 
 function showView() {
@@ -64,5 +65,5 @@ window.addEventListener("hashchange", (event) => {
 
 setTheme();
 watchReadiness();
-startJobs(openJob);
+startJobs((job) => (job.kind === "deblur" ? openImageJob(job) : openJob(job)));
 showView();

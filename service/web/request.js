@@ -59,15 +59,16 @@ export function requestOf(card, rows) {
 
 const serviceUrl = (path = "") => new URL(path, window.location.href.split("#")[0]).href;
 
+const keyHeader = () => (savedKey() ? ` -H "authorization: Bearer $DECEPTRON_API_KEY"` : "");
+
 // The same request for a shell. Many observations are read from the file that the page saves beside it.
 export function shellCommand({ path, body }) {
-  const key = savedKey() ? ` -H "authorization: Bearer $DECEPTRON_API_KEY"` : "";
-  const head = `curl -s '${serviceUrl(path)}'${key} -H 'prefer: wait=30'`;
+  const head = `curl -s '${serviceUrl(path)}'${keyHeader()} -H 'prefer: wait=30'`;
   const quoted = (value) => JSON.stringify(value).replaceAll("'", "'\\''");
   if (body.observations.length <= 4) return `${head} -H 'content-type: application/json' \\\n  -d '${quoted(body)}'`;
   const { observations, options, constraint, ...rest } = body;
   const query = new URLSearchParams({ ...rest, ...options, ...(constraint ? { constraint: JSON.stringify(constraint) } : {}) });
-  return `curl -s '${serviceUrl(path)}?${query}'${key} -H 'prefer: wait=30' -H 'content-type: application/x-npy' \\\n  --data-binary @observations.npy`;
+  return `curl -s '${serviceUrl(path)}?${query}'${keyHeader()} -H 'prefer: wait=30' -H 'content-type: application/x-npy' \\\n  --data-binary @observations.npy`;
 }
 
 const PYTHON_WORDS = { true: "True", false: "False", null: "None" };
@@ -94,4 +95,11 @@ export function pythonScript({ path, body }) {
     `    result = client.${path}("${model}", y, ${named.join(", ")})`,
     use,
   ].join("\n");
+}
+
+// The deblur form for a shell: files are named as they were chosen.
+export function deblurCommand(form) {
+  const quoted = (value) => `'${value.replaceAll("'", "'\\''")}'`;
+  const fields = [...form].map(([name, value]) => `-F ${quoted(`${name}=${value instanceof File ? `@${value.name}` : value}`)}`);
+  return `curl -s '${serviceUrl("deblur")}'${keyHeader()} -H 'prefer: wait=30' -H 'accept: image/png' \\\n  ${fields.join(" ")} -o deblurred.png`;
 }

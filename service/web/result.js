@@ -1,12 +1,13 @@
 // What came of a run, one observation and one method at a time.
 
-import { byId, button, copy, element, fillFigures, fillTable, save, show } from "./dom.js";
+import { byId, button, copy, fillFigures, fillTable, save, show } from "./dom.js";
 import { writeNpy } from "./numbers.js";
 import { clearPlots, identifiablePairs, pictureOf, plotConvergence, plotObservation, plotResidual, plotResolution, plotUnknown } from "./panels.js";
 import { guarded } from "./problem.js";
 import { pythonScript, shellCommand } from "./request.js";
 import { showTrust } from "./trust.js";
-import { capital, errorText, format, methodName, seconds, statusWords, summary, verdictKind, verdictWords } from "./words.js";
+import { showVerdict } from "./verdict.js";
+import { capital, format, methodName, seconds, statusWords, summary, verdictKind, verdictWords } from "./words.js";
 
 const PANELS = ["verdict", "figures", "comparison", "more", "residual-panel", "resolution-panel", "trust-panel", "scores-panel", "convergence-panel"];
 const state = { run: null, row: 0, method: 0, compare: () => {} };
@@ -54,20 +55,6 @@ function showRow() {
   guarded(() => showTrust(card, run.result.version, item));
   showMore(item);
   showPager(answer.items);
-}
-
-function showVerdict(item, method) {
-  const kind = verdictKind(item);
-  const [mark, title, text] = verdictWords(kind);
-  byId("verdict").dataset.kind = kind;
-  byId("verdict-mark").textContent = mark;
-  byId("verdict-title").textContent = method ? `${title} (${methodName(method)})` : title;
-  byId("verdict-text").textContent = item.error ? errorText(item.error) : text;
-  const reasons = item.diagnostics?.reasons ?? [];
-  const indicative = item.diagnostics?.calibrated === false
-    ? ["Only indicative: the calibration set was solved by the automatic method without options."] : [];
-  byId("verdict-reasons").replaceChildren(...[...reasons, ...indicative].map((reason) => element("li", reason)));
-  show("verdict", true);
 }
 
 function figuresOf(item, truth, answer, run) {
