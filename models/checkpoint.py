@@ -74,6 +74,7 @@ class Manifest(Record):
     preset: Literal["paper", "product"]
     architecture: DeceptronConfig
     refinements: int = Field(ge=0)
+    limits: dict[str, dict[str, float]] = Field(default_factory=dict, description="measured by `bench trust`")
 
 
 class NetworkManifest(Record):
@@ -111,9 +112,14 @@ def save(root: Path, manifest: Record, model: nn.Module, extra: Mapping[str, Map
     for name, data in contents.items():
         write_atomically(directory / name, data)
     complete = manifest.model_copy(update={"files": {name: digest(data) for name, data in contents.items()}})
-    text = json.dumps(complete.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
-    write_atomically(directory / MANIFEST, text.encode())
+    write_manifest(directory, complete)
     return directory
+
+
+def write_manifest(directory: Path, manifest: Record) -> None:
+    """Puts the manifest in its place; the files it lists must lie there already."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+    write_atomically(directory / MANIFEST, text.encode())
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -234,6 +234,13 @@ class Deceptron(nn.Module):
         inner = self.pair.jacobian_g((y - self.y_shift) / self.y_scale) if known else None  # type: ignore[operator]
         return jacobian(self.g, y, self.config.n) if inner is None else inner * self.x_scale[:, None] / self.y_scale
 
+    @property
+    def linear(self) -> bool:
+        """Whether g, and f where it is learned, is surely affine: one Jacobian then serves all inputs."""
+        single = self.config.architecture == "layer" or not self.config.hidden
+        affine = self.config.architecture == "residual" or self.config.activation == "identity"
+        return single and affine
+
     def layers(self) -> list[DeceptronLayer]:
         """The (W, b, V, c) layers, for starts and penalties; empty where f is the physics."""
         return [module for module in self.pair.modules() if isinstance(module, DeceptronLayer)]

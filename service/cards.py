@@ -9,7 +9,8 @@ from models.checkpoint import Manifest
 from models.registry import LoadedModel
 from physics.problem import Quantity
 from solvers.plans import METHODS, PRESETS, noise_level
-from trust.calibration import TIE, Calibration
+from trust.calibration import Calibration
+from trust.ranks import TIE
 from trust.scores import SCORES
 from trust.verdict import OUT_OF_RANGE_BELOW, SUSPECT_BELOW
 
@@ -48,6 +49,7 @@ def model_card(loaded: LoadedModel, calibration: Calibration, versions: list[int
         },
         "metrics": manifest.metrics,
         "metrics_of_seeds": manifest.metrics_of_seeds,
+        "limits": manifest.limits,
         "calibration": {
             "items": len(calibration.scores),
             "quantiles": calibration.quantiles(),

@@ -21,6 +21,7 @@ from service.items import items_of
 from solvers.plans import METHODS, PRESETS, Preset, objective_for, plan_for, rules_for, run_plan
 from solvers.solve import Progress, Rules
 from trust.calibration import Calibration
+from trust.judge import Judge
 
 ROWS_AT_ONCE = 4096
 MAX_ITERATIONS = 10_000
@@ -30,7 +31,8 @@ MAX_ITERATIONS = 10_000
 class SolveSpec:
     """Everything that decides how an observation is solved; items with equal specs may share a batch.
 
-    ``None`` leaves a choice to the preset; ``constraint`` is the API's constraint as canonical JSON.
+    ``None`` leaves a choice to the preset; ``constraint`` is the API's constraint as canonical JSON; ``uncertainty``
+    None gives error bars where they cost next to nothing.
     """
 
     model: str
@@ -42,6 +44,7 @@ class SolveSpec:
     tolerance: float | None = None
     history: bool = False
     constraint: str | None = None
+    uncertainty: bool | None = None
 
     def to_json(self) -> str:
         """Canonical: equal specs give equal strings."""
@@ -71,14 +74,6 @@ class Answer:
     diagnose_s: float
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """A loaded model on its device, with its calibration."""
-
-    loaded: LoadedModel
-    calibration: Calibration
-
-
 class Inference:
     """The models of one checkpoint directory on one device, loaded when first asked for. Safe to share between threads.
 
@@ -91,7 +86,7 @@ class Inference:
     def __init__(self, checkpoints: Path, device: str = "auto") -> None:
         self.registry = Registry(checkpoints)
         self.device = choose_device(device)
-        self._ready: dict[tuple[str, int], _Ready] = {}
+        self._ready: dict[tuple[str, int], Judge] = {}
         self._lock = threading.Lock()
 
     def manifest(self, model: str, version: int | None = None) -> Manifest:
@@ -188,7 +183,7 @@ class Inference:
         return [self._solve_by(method, spec, ready, observations, progress) for method in spec.methods]
 
     def _solve_by(
-        self, method: str, spec: SolveSpec, ready: _Ready, observations: np.ndarray, progress: Progress | None
+        self, method: str, spec: SolveSpec, ready: Judge, observations: np.ndarray, progress: Progress | None
     ) -> Answer:
         loaded = ready.loaded
         n = loaded.problem.n
@@ -204,31 +199,30 @@ class Inference:
             began = time.perf_counter()
             outcome = run_plan(plan, objective, y, loaded.problem.start, rules, spec.history, report)
             solved = time.perf_counter()
-            x, rows = items_of(loaded, ready.calibration, objective, plan, outcome, y, calibrated)
+            x, rows = items_of(ready, objective, plan, outcome, y, calibrated, spec.uncertainty)
             xs.append(x)
             items += rows
             solve_s += solved - began
             diagnose_s += time.perf_counter() - solved
         return Answer(method, np.concatenate(xs), items, solve_s, diagnose_s)
 
-    def _load(self, model: str, version: int) -> _Ready:
+    def _load(self, model: str, version: int) -> Judge:
         with self._lock:
             if (model, version) not in self._ready:
                 self._ready[model, version] = self._read(model, version)
             return self._ready[model, version]
 
-    def _read(self, model: str, version: int) -> _Ready:
+    def _read(self, model: str, version: int) -> Judge:
         try:
-            loaded = self.registry.load(model, version)
-            calibration = Calibration.from_tensors(loaded.calibration)
+            judge = Judge.of(self.registry.load(model, version))
         except UnknownCheckpoint as error:
             raise UnknownModel(str(error)) from error
         except (CheckpointError, UnknownProblem) as error:
             raise ModelUnusable(str(error)) from error
         except KeyError as error:
             raise ModelUnusable(f"model {model!r}: its calibration lacks {error}; train it again") from error
-        loaded.deceptron.to(self.device)
-        return _Ready(loaded, calibration)
+        judge.loaded.deceptron.to(self.device)
+        return judge
 
 
 def choose_device(asked: str) -> str:

@@ -6,51 +6,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.registry import LoadedModel
 from solvers.method import CHARGES, Objective
 from solvers.plans import Outcome, Plan
 from solvers.solve import Status
 from trust.calibration import Calibration
-from trust.scores import SCORES, Scored, score
-from trust.uncertainty import modelled_std
+from trust.judge import Judge
+from trust.scores import SCORES, Scored
+from trust.uncertainty import Uncertainty
 from trust.verdict import reasons, verdict
 
 Item = dict[str, Any]
 
 
 def items_of(
-    loaded: LoadedModel,
-    calibration: Calibration,
+    judge: Judge,
     objective: Objective,
     plan: Plan,
     outcome: Outcome,
     observation: Tensor,
     calibrated: bool,
+    uncertainty: bool | None = None,
 ) -> tuple[np.ndarray, list[Item]]:
     """x (B, n) with NaN where there is no answer, and one item a row.
 
     Args:
         observation: y* (B, m) on the model's device and in its dtype.
         calibrated: whether the rows were solved as the calibration items were; else verdicts are only indicative.
+        uncertainty: whether error bars are asked for; None gives them where the Jacobians are explicit anyway.
     """
-    solution, problem = outcome.solution, loaded.problem
+    solution, problem = outcome.solution, judge.loaded.problem
     answered = solution.status != Status.NONFINITE
     x = torch.where(answered[:, None], solution.x, torch.nan).cpu().numpy()
     items = _solver_items(plan, outcome, observation)
     rows = answered.nonzero()[:, 0]
     if len(rows):
-        scored = score(
-            loaded.deceptron,
-            objective.scale,
-            problem.noise_std,
-            calibration.observed,
-            solution.x[rows],
-            solution.y[rows],
-            observation[rows],
-        )
-        active = objective.constraint.active(solution.x[rows]).tolist()
-        for row, found, held in zip(rows.tolist(), _diagnostics(loaded, calibration, scored), active, strict=True):
-            items[row]["diagnostics"] = {**found, "active_bounds": held, "calibrated": calibrated}
+        found, fit = solution.x[rows], solution.y[rows]
+        scored = judge.score(objective, found, fit, observation[rows])
+        wanted = judge.scorer.inspector.exact if uncertainty is None else uncertainty
+        bars = judge.uncertainty(scored, found, fit) if wanted else None
+        for row, diagnostics in zip(rows.tolist(), _diagnostics(judge.calibration, scored, bars), strict=True):
+            items[row]["diagnostics"] = {**diagnostics, "calibrated": calibrated}
     if problem.identifiable is not None:
         values = problem.identifiable.of(solution.x).tolist()
         for row in rows.tolist():
@@ -95,33 +90,31 @@ def _error(status: Status) -> dict[str, str] | None:
     return {"type": "nonfinite", "detail": f"{status.sentence} Check its magnitude and units."}
 
 
-def _diagnostics(loaded: LoadedModel, calibration: Calibration, scored: Scored) -> list[Item]:
+def _diagnostics(calibration: Calibration, scored: Scored, bars: Uncertainty | None) -> list[Item]:
     each, combined = calibration.p_values(scored.scores)
-    extras = _resolution_and_std(loaded, calibration, scored)
-    items = []
-    for row, (values, p_values, p_value) in enumerate(
-        zip(scored.scores.tolist(), each.tolist(), combined.tolist(), strict=True)
-    ):
-        named = dict(zip(SCORES, p_values, strict=True))
-        item: Item = dict(zip(SCORES, values, strict=True))
-        item |= {
-            "rjcp_p_value": named["rjcp"],
-            "rjcp_standard_error": float(scored.rjcp_standard_error[row]),
-            "p_values": named,
-            "p_value": p_value,
-            "verdict": str(verdict(p_value)),
-            "reasons": reasons(p_value, named),
-        }
-        items.append(item | {name: block[row] for name, block in extras.items()})
+    columns = zip(
+        scored.scores.tolist(),
+        each.tolist(),
+        combined.tolist(),
+        scored.inspected.standard_error.tolist(),
+        strict=True,
+    )
+    items = [_diagnosed(*row) for row in columns]
+    if bars is not None:
+        for item, resolution, std in zip(items, bars.resolution.tolist(), bars.std.tolist(), strict=True):
+            item |= {"resolution": resolution, "std": std}
     return items
 
 
-def _resolution_and_std(loaded: LoadedModel, calibration: Calibration, scored: Scored) -> dict[str, list[list[float]]]:
-    """diag R and one standard deviation per unknown, where the Jacobians are explicit."""
-    if scored.resolution is None:
-        return {}
-    problem = loaded.problem
-    scale = torch.tensor(problem.scale).to(scored.resolution)
-    std = modelled_std(scored, scale, problem.noise_std, calibration.unknown_covariance)
-    std = std * calibration.interval_factor.to(std)
-    return {"resolution": scored.resolution.tolist(), "std": std.tolist()}
+def _diagnosed(scores: list[float], p_values: list[float], p_value: float, standard_error: float) -> Item:
+    item: Item = dict(zip(SCORES, scores, strict=True))
+    named = dict(zip(SCORES, p_values, strict=True))
+    return item | {
+        "active_bounds": int(item["active_bounds"]),
+        "rjcp_p_value": named["rjcp"],
+        "rjcp_standard_error": standard_error,
+        "p_values": named,
+        "p_value": p_value,
+        "verdict": str(verdict(p_value)),
+        "reasons": reasons(p_value, named),
+    }

@@ -132,6 +132,7 @@ def _spec(parameters: InvertParameters | CompareParameters, inference: Inference
         tolerance=options.tolerance,
         history=compare or options.history,
         constraint=_canonical(parameters.constraint),
+        uncertainty=parameters.uncertainty,
     )
 
 

@@ -43,6 +43,11 @@ class Parameters(Strict):
         description="tightens the problem's own constraint",
         examples=[{"box": {"lower": -3, "upper": 3}, "fixed": {"indices": [0, 63], "values": [0, 0]}}],
     )
+    uncertainty: bool | None = Field(
+        default=None,
+        description="true: std and resolution of every unknown, whatever they cost; false: neither; null: where they "
+        "cost next to nothing (up to 64 unknowns)",
+    )
 
 
 class InvertParameters(Parameters):

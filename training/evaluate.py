@@ -7,7 +7,7 @@ from physics.problem import Problem
 from solvers.plans import Preset, noise_level, objective_for, plan_for, rules_for, run_plan
 from solvers.solve import Rules, Solution, Status
 from training.data import Items, LinearEstimator
-from trust.scores import rjcp
+from trust.jacobians import Inspector
 
 MOST_REFINEMENTS = 3
 RJCP_ITEMS = 200
@@ -39,7 +39,8 @@ def evaluate(
         plan = plan_for(method, preset, problem.n)
         solution = run_plan(plan, objective, observation, problem.start, rules).solution
         metrics |= {f"{method}_{name}": value for name, value in _figures(problem, solution, test).items()}
-    metrics["rjcp_median"] = rjcp(deceptron, objective.scale, solution.x[:RJCP_ITEMS]).median().item()
+    inspector = Inspector(deceptron.f, deceptron.g, objective.scale, deceptron.y_scale)
+    metrics["rjcp_median"] = inspector.published(solution.x[:RJCP_ITEMS]).median().item()
     metrics["linear_mmse_x_rmse"] = _rmse(LinearEstimator.fit(training)(test.y), test.x)
     metrics["prior_mean_x_rmse"] = _rmse(training.x.mean(0).expand_as(test.x), test.x)
     return metrics

@@ -150,7 +150,8 @@ def recalibrate(name: str, root: Path, version: int | None = None) -> Path:
     rules = rules_for(manifest.preset, problem.m, manifest.refinements)
     moments, ranked = (training.x, training.y), (held_out.x, held_out.y)
     calibration = calibrate(problem, deceptron, manifest.preset, rules, moments, ranked)
-    return save(root, manifest, deceptron, {"calibration": calibration.tensors(), "examples": loaded.examples})
+    unmeasured = manifest.model_copy(update={"limits": {}})
+    return save(root, unmeasured, deceptron, {"calibration": calibration.tensors(), "examples": loaded.examples})
 
 
 def examples(problem: Problem, test: Items) -> dict[str, Tensor]:

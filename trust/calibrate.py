@@ -1,15 +1,20 @@
 """Builds a checkpoint's calibration from items that training never saw, solved exactly as the service will."""
 
-import torch
 from torch import Tensor
 
 from models.deceptron import Deceptron
 from physics.problem import Problem
 from solvers.plans import Preset, objective_for, plan_for, run_plan
-from solvers.solve import Rules
-from trust.calibration import Calibration
-from trust.scores import EXACT_UP_TO, Observed, score
-from trust.uncertainty import conformal_factor, modelled_std
+from solvers.solve import Rules, Solution
+from trust.calibration import COLUMNS, Calibration
+from trust.jacobians import Inspected
+from trust.moments import Observed, Spread
+from trust.ranks import Ranks
+from trust.scores import Scorer, determined
+from trust.uncertainty import Prior, conformal_factor, model_uncertainty
+
+TYPICAL_ITEMS = 500  # training items whose answers say how far out is usual
+FACTOR_ITEMS = 200  # that error bars by draws are scaled on: those take a while
 
 
 def calibrate(
@@ -26,15 +31,24 @@ def calibrate(
         preset, rules: the checkpoint's own, under which the items are solved with method ``auto``.
         training: (x, noisy y) that moments are taken from; held_out: (x, noisy y) for the ranks, N >= 100.
     """
-    like = deceptron.x_scale
-    observed = Observed.of(training[1])
-    truth, observation = held_out[0].to(like), held_out[1].to(like)
     objective = objective_for(preset, problem, deceptron)
     plan = plan_for("auto", preset, problem.n)
-    solution = run_plan(plan, objective, observation, problem.start, rules).solution
-    scored = score(deceptron, objective.scale, problem.noise_std, observed, solution.x, solution.y, observation)
-    if problem.n > EXACT_UP_TO:  # no error bars, and so nothing to scale
-        return Calibration.of(scored.scores, observed, torch.empty(0, 0), torch.empty(0))
-    covariance = torch.cov(training[0].double().T).reshape(problem.n, problem.n)
-    std = modelled_std(scored, objective.scale, problem.noise_std, covariance)
-    return Calibration.of(scored.scores, observed, covariance, conformal_factor(solution.x - truth, std))
+
+    def solved(y: Tensor) -> Solution:
+        return run_plan(plan, objective, y.to(objective.scale), problem.start, rules).solution
+
+    usual = solved(training[1][:TYPICAL_ITEMS]).x
+    spread = Spread.of(determined(problem, training[0].double()), determined(problem, usual.double()))
+    scorer = Scorer(problem, deceptron, Observed.of(training[1]), spread)
+    answers = solved(held_out[1])
+    scored = scorer.score(objective, answers.x, answers.y, held_out[1].to(objective.scale))
+    prior = Prior.of(training[0])
+    factor = _factor(scorer, scored.inspected, prior, answers, held_out[0].to(objective.scale))
+    return Calibration(Ranks.of(scored.scores, COLUMNS), scorer.observed, spread, prior, factor)
+
+
+def _factor(scorer: Scorer, inspected: Inspected, prior: Prior, answers: Solution, truth: Tensor) -> Tensor:
+    count = len(truth) if scorer.inspector.exact else FACTOR_ITEMS
+    x, fit = answers.x[:count], answers.y[:count]
+    modelled = model_uncertainty(scorer.inspector, inspected, prior, scorer.problem.noise_std, x, fit)
+    return conformal_factor(x - truth[:count], modelled.std)

@@ -18,8 +18,14 @@ REASONS = {
     "rjcp": "at this reconstruction the learned inverse does not undo the forward map as on known data (RJCP)",
     "rjcp_observed": "at this observation the learned inverse does not undo the forward map as on known data (RJCP)",
     "jacobian_jump": "the learned inverse behaves differently at the observation and at its fit",
+    "step_disagreement": "the learned inverse's first answer lies far from the one that fits",
     "residual_to_noise": "the fit misses the observation by more than the noise explains",
+    "physics_residual_to_noise": "by the true physics, the answer misses the observation by more than on known data",
+    "residual_trend": "what the fit leaves over varies slowly, as an offset, a drift or missing physics would",
     "mahalanobis": "the observation lies far from those the model was trained on",
+    "stillness": "a stretch of the observation varies less than its noise: a stuck sensor, or filtered data",
+    "unknown_oddness": "the answer is larger, or plainer, than those the model was trained on",
+    "active_bounds": "more bounds than usual hold the answer back",
 }
 
 
@@ -35,5 +41,7 @@ def reasons(p_value: float, p_values: dict[str, float]) -> list[str]:
     if p_value >= SUSPECT_BELOW:
         return []
     ordered = sorted(p_values, key=lambda name: p_values[name])
+    if p_values["physics_residual_to_noise"] == p_values["residual_to_noise"]:  # f is the physics: one reason, not two
+        ordered.remove("physics_residual_to_noise")
     chosen = [name for name in ordered if p_values[name] < SUSPECT_BELOW] or ordered[:1]
     return [f"{REASONS[name]}; p = {p_values[name]:.2g}" for name in chosen]

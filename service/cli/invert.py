@@ -23,15 +23,25 @@ RETRIES = Retries(attempts=3)  # somebody is watching: say soon that nobody answ
 @click.argument("file", type=click.File("rb"))
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True)
 @click.option("--preset", type=click.Choice(["product", "paper"]), help="The rules.  [the model's own]")
+@click.option("--uncertainty", is_flag=True, help="Write error bars beside --out, as .std.npy.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the reconstructions there (npy).")
 @click.option("--url", help="A running service; without it the work is done in this process.")
 @KEY
 def invert(
-    model: str, file: Any, method: str, preset: str | None, out: Path | None, url: str | None, key: str | None
+    model: str,
+    file: Any,
+    method: str,
+    preset: str | None,
+    uncertainty: bool,
+    out: Path | None,
+    url: str | None,
+    key: str | None,
 ) -> None:
     """Reconstruct what lies behind the observations in FILE (npy, m or B x m; - reads standard input)."""
+    if uncertainty and out is None:
+        raise click.UsageError("--uncertainty writes error bars beside --out; say where")
     observations = as_observations(decode_npy(file.read(), file.name), file.name)
-    result = solve(model, observations, method, preset, url, key)
+    result = solve(model, observations, method, Options(preset, uncertainty=uncertainty or None), url, key)
     for line in table(item_rows(result.items[:SHOWN])):
         click.echo(line)
     if len(result.items) > SHOWN:
@@ -40,6 +50,10 @@ def invert(
     if out is not None:
         out.write_bytes(encode_npy(result.x))
         click.echo(f"reconstructions: {out}")
+    if out is not None and uncertainty:
+        bars = out.with_suffix(".std.npy")
+        bars.write_bytes(encode_npy(error_bars(result)))
+        click.echo(f"error bars: {bars}")
 
 
 @click.command()
@@ -56,20 +70,28 @@ def models(url: str | None, key: str | None) -> None:
 
 
 def solve(
-    model: str, observations: np.ndarray, method: str, preset: str | None, url: str | None, key: str | None = None
+    model: str, observations: np.ndarray, method: str, options: Options, url: str | None, key: str | None = None
 ) -> Result:
     """Through the service at `url`, or in this process."""
     result: Result | Comparison
     if url is not None:
         with Client(url, key=key, retries=RETRIES) as client:
-            return client.invert(model, observations, method=method, options=Options(preset=preset))
+            return client.invert(model, observations, method=method, options=options)
     from service.cli.local import invert_locally
 
-    chosen = {} if preset is None else {"preset": preset}
+    beside = options.document()
+    chosen = {name: str(value).lower() for name, value in {**beside.pop("options"), **beside}.items()}
     result = invert_locally(observations, {"model": model, "method": method, **chosen})
     if not isinstance(result, Result):
         raise TypeError("an inversion gave a comparison")
     return result
+
+
+def error_bars(result: Result) -> np.ndarray:
+    """One standard deviation of every unknown (B, n); rows of NaN where there is no answer."""
+    missing = np.full(result.x.shape[1], np.nan)
+    found = (item.diagnostics.std if item.diagnostics else None for item in result.items)
+    return np.array([missing if std is None else std for std in found])
 
 
 def summary(result: Result) -> str:

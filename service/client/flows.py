@@ -69,9 +69,13 @@ class Options:
     relaxation: float | None = None
     tolerance: float | None = None
     history: bool = False
+    uncertainty: bool | None = None
 
     def document(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if value is not None}
+        """What goes into a request's body: the options, and beside them whether error bars are wanted."""
+        options = {name: value for name, value in vars(self).items() if value is not None}
+        beside = {"uncertainty": options.pop("uncertainty")} if "uncertainty" in options else {}
+        return {"options": options, **beside}
 
 
 def request(call: Call, retries: Retries) -> Flow[httpx.Response]:
@@ -121,7 +125,7 @@ def submit(
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
         raise ClientError(f"observations must be numbers, not {array.dtype}")
     array = array.astype(np.float64) if array.dtype == np.float16 else array
-    body = {"model": model, "observations": encode_object(array), "options": options.document(), **methods}
+    body = {"model": model, "observations": encode_object(array), **options.document(), **methods}
     if constraint is not None:
         body["constraint"] = _plain(constraint)
     headers = {"Idempotency-Key": uuid.uuid4().hex}  # one key for all attempts: a repeated POST is the same job

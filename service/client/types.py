@@ -77,8 +77,13 @@ class Diagnostics:
     rjcp_p_value: float | None
     rjcp_observed: float | None
     jacobian_jump: float | None
+    step_disagreement: float | None
     residual_to_noise: float | None
+    physics_residual_to_noise: float | None
+    residual_trend: float | None
     mahalanobis: float | None
+    stillness: float | None
+    unknown_oddness: float | None
     p_value: float | None
     active_bounds: int | None
     resolution: np.ndarray | None
@@ -195,8 +200,13 @@ _SCORES = (
     "rjcp_p_value",
     "rjcp_observed",
     "jacobian_jump",
+    "step_disagreement",
     "residual_to_noise",
+    "physics_residual_to_noise",
+    "residual_trend",
     "mahalanobis",
+    "stillness",
+    "unknown_oddness",
     "p_value",
     "active_bounds",
 )

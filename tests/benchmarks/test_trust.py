@@ -1,12 +1,18 @@
 """What the trust benchmark measures with: AUROC against its definition, and shifts that do what their names say."""
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Generator, Tensor
 
+from benchmarks.limits import keep
 from benchmarks.setup import Setup
 from benchmarks.shifts import Draw, shifts_of
-from benchmarks.trust import auroc, run
+from benchmarks.trust import IN_RANGE, auroc, run
+from models.registry import Registry
 from physics.problem import load_problem
 from trust.scores import SCORES
 
@@ -51,14 +57,28 @@ def _longest_run(row: Tensor) -> Tensor:
     return counts.max()
 
 
+def test_what_was_measured_goes_into_the_model_card(setup: Setup, tmp_path: Path) -> None:
+    shutil.copytree(setup.registry.root / "heat1d", tmp_path / "heat1d")
+    rows = [{"model": "heat1d", "family": "noise x3", "items": 20, "measured": {"combined": 0.99}}]
+    (tmp_path / "trust.json").write_text(json.dumps({"name": "trust", "rows": rows}))
+    assert keep(tmp_path / "trust.json", Registry(tmp_path)) == ["heat1d"]
+    loaded = Registry(tmp_path).load("heat1d")
+    assert loaded.manifest.limits == {"noise x3": {"items": 20.0, "combined": 0.99}}
+    before = setup.registry.manifest("heat1d").model_copy(update={"limits": loaded.manifest.limits})
+    assert loaded.manifest == before
+
+
 def test_the_report_has_promises_and_every_family_of_every_model(setup: Setup) -> None:
     report = run(setup)
     models = {row["model"] for row in report.rows}
-    assert models == {"heat1d"}  # quick takes the first one with error bars
+    assert models == {"heat1d"}  # quick takes one
     for name in models:
-        families = [row for row in report.rows if row["model"] == name]
+        promises, *families = [row for row in report.rows if row["model"] == name]
+        assert promises["family"] == IN_RANGE
+        assert promises["measured"]["covered_by_90"] == pytest.approx(0.9, abs=0.06)
         assert {row["family"] for row in families} == set(shifts_of(setup.registry.load(name).problem))
-        assert all(set(row["auroc"]) == {*SCORES, "combined"} for row in families)
+        assert all(set(row["measured"]) == {*SCORES, "combined", "out_of_range"} for row in families)
         noisier = next(row for row in families if row["family"] == "noise x3")
-        assert noisier["auroc"]["mahalanobis"] > 0.9
+        assert noisier["measured"]["mahalanobis"] > 0.9
+        assert noisier["measured"]["combined"] > 0.9
     assert "False alarms and coverage" in report.markdown()

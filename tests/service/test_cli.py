@@ -38,12 +38,17 @@ def test_invert_through_a_service(service: Service, file: Path, tmp_path: Path) 
 
 def test_in_process_and_service_agree(service: Service, observation: np.ndarray, tmp_path: Path) -> None:
     here, there = tmp_path / "here.npy", tmp_path / "there.npy"
-    words, stdin = ["invert", "oscillator", "-", "--method", "lm", "--out"], encode_npy(observation)
+    words = ["invert", "oscillator", "-", "--method", "lm", "--uncertainty", "--out"]
+    stdin = encode_npy(observation)
     code, said, _ = deceptron(*words, str(here), stdin=stdin)
     assert code == 0
     assert re.search(r"\n\s*0\s+converged\s+lm\s", said), said
     assert deceptron(*words, str(there), "--url", service.url, stdin=stdin)[0] == 0
     np.testing.assert_allclose(np.load(here), np.load(there), rtol=1e-5, atol=1e-6)
+    bars = [np.load(tmp_path / f"{name}.std.npy") for name in ("here", "there")]
+    np.testing.assert_allclose(*bars, rtol=1e-3)
+    assert bars[0].shape == (1, 5)
+    assert "say where" in deceptron(*words[:-1], stdin=stdin)[2]
 
 
 def test_models(service: Service) -> None:

@@ -13,6 +13,7 @@ from service.errors import DeviceUnavailable, InvalidInput, ModelUnusable, Unkno
 from service.inference import METHODS, Inference, SolveSpec
 from service.prepare import RawRequest, prepare
 from service.settings import CHECKPOINTS, load_settings
+from trust.scores import SCORES
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,40 @@ def test_error_bars_cover(inference: Inference) -> None:
     std = np.array([item["diagnostics"]["std"] for item in answer.items])
     covered = (np.abs(answer.x - truth) <= 1.645 * std).mean(axis=0)
     assert np.all(np.abs(covered - 0.90) < 0.06), covered
+
+
+@pytest.mark.parametrize(("uncertainty", "there"), [(None, True), (True, True), (False, False)])
+def test_error_bars_of_few_unknowns_can_be_left_out(
+    inference: Inference, uncertainty: bool | None, there: bool
+) -> None:
+    spec = SolveSpec("oscillator", 1, ("auto",), uncertainty=uncertainty)
+    (item,) = inference.solve(spec, observed("oscillator", 1)[1])[0].items
+    assert ("std" in item["diagnostics"]) == ("resolution" in item["diagnostics"]) == there
+
+
+def test_error_bars_of_many_unknowns_come_on_request(inference: Inference) -> None:
+    truth, y = observed("heat3d", 6)
+    plain = inference.solve(SolveSpec("heat3d", 1, ("auto",)), y)[0]
+    asked = inference.solve(SolveSpec("heat3d", 1, ("auto",), uncertainty=True), y)[0]
+    assert "std" not in plain.items[0]["diagnostics"]
+    std = np.array([item["diagnostics"]["std"] for item in asked.items])
+    assert (np.abs(asked.x - truth) <= 1.645 * std).mean() == pytest.approx(0.9, abs=0.08)
+    assert all(len(item["diagnostics"]["resolution"]) == truth.shape[1] for item in asked.items)
+
+
+def test_an_item_is_judged_alike_in_any_company_and_by_any_worker(inference: Inference) -> None:
+    """By another worker to the bit; in another batch x^ differs in float32's last digit, a residual by 1e-4 noises."""
+    _, y = observed("oscillator", 12)
+    spec = SolveSpec("oscillator", 1, ("auto",))
+    (together,) = inference.solve(spec, y)
+    assert Inference(CHECKPOINTS, "cpu").solve(spec, y)[0].items == together.items
+    for i in range(4):
+        (alone,) = inference.solve(spec, y[i : i + 1])
+        a, b = (answer.items[row]["diagnostics"] for answer, row in ((alone, 0), (together, i)))
+        assert (a["verdict"], a["p_value"]) == (b["verdict"], b["p_value"])
+        assert a["p_values"] == pytest.approx(b["p_values"], abs=1e-6)
+        for name in SCORES:
+            assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-6)
 
 
 def test_a_row_never_depends_on_its_batch(inference: Inference) -> None:

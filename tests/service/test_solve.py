@@ -58,6 +58,19 @@ def test_json_base64_and_npy_give_the_same_answer(http: httpx.Client, observatio
     assert [i["x"] for i in lists] == [i["x"] for i in packed] == [i["x"] for i in binary.json()["result"]["items"]]
 
 
+def test_error_bars_are_left_out_when_not_wanted(http: httpx.Client, observation: np.ndarray) -> None:
+    """In JSON and in the query; what is no truth value is refused by name."""
+    item = solve(http, observations=observation.tolist(), uncertainty=False)["result"]["items"][0]
+    assert "std" not in item["diagnostics"]
+    query = {"model": "oscillator", "uncertainty": "true"}
+    answer = http.post("/invert", content=encode_npy(observation), params=query, headers=WAIT | NPY).json()
+    assert len(answer["result"]["items"][0]["diagnostics"]["std"]) == 5
+    body = {"model": "oscillator", "observations": observation.tolist(), "uncertainty": "perhaps"}
+    refused = http.post("/invert", json=body)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "uncertainty"
+
+
 def test_a_met_preference_is_acknowledged(http: httpx.Client, observation: np.ndarray) -> None:
     body = {"model": "oscillator", "observations": observation.tolist()}
     response = http.post("/invert", json=body, headers={"Prefer": "respond-async, wait=10"})

@@ -1,5 +1,7 @@
 """Conformal p-values are valid whatever the scores look like; verdicts follow from them and from nothing else."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,8 +9,11 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 from torch import Tensor
 
-from trust.calibration import Calibration, conformal_p, fisher_sum
-from trust.scores import SCORES, Observed
+from trust.calibration import COLUMNS, Calibration
+from trust.moments import Observed, Spread
+from trust.ranks import FURTHEST, Ranks, conformal_p, strangeness, strangest, sum_of_squares
+from trust.scores import QUESTIONS, SCORES
+from trust.uncertainty import Prior
 from trust.verdict import REASONS, Verdict, reasons, verdict
 
 FINITE = st.floats(-1e6, 1e6) | st.sampled_from([0.0, 1.0])
@@ -44,9 +49,21 @@ def test_what_is_not_a_number_is_as_strange_as_can_be(score: float, expected: fl
     assert p.tolist() == [expected]
 
 
-def test_fisher_sum() -> None:
-    p = torch.tensor([[0.5, 0.1], [1.0, 1.0]]).double()
-    torch.testing.assert_close(fisher_sum(p), -2.0 * torch.tensor([torch.tensor(0.05).log(), 0.0]).double())
+def test_a_question_is_answered_by_its_strangest_score_and_the_answers_are_summed() -> None:
+    p = torch.tensor([[0.5, 0.1, 0.2], [1.0, 1.0, 0.3]]).double()
+    expected = -torch.tensor([[0.1, 0.2], [1.0, 0.3]]).double().log()
+    inside = torch.zeros(2, 3, dtype=torch.float64)
+    torch.testing.assert_close(strangest(strangeness(p, inside, inside[0] + 1), ((0, 1), (2,))), expected)
+    torch.testing.assert_close(sum_of_squares(p[:, 1:]), p[:, 1:].log().square().sum(1))
+
+
+def test_beyond_the_calibration_further_is_stranger() -> None:
+    scores = torch.tensor([[1.0], [2.0], [8.0], [torch.inf]]).double()
+    found = strangeness(torch.full((4, 1), 0.1).double(), scores, torch.tensor([2.0]).double())[:, 0] + math.log(0.1)
+    torch.testing.assert_close(found, torch.tensor([0.0, 0.0, math.log(4.0), FURTHEST]).double())
+
+
+QUESTIONED = ((0, 1, 2), (3, 4))
 
 
 def dependent(rows: int) -> Tensor:
@@ -55,9 +72,12 @@ def dependent(rows: int) -> Tensor:
     return torch.stack([z[:, 0], z[:, 0], z[:, 0] ** 2, -z[:, 0], z.sum(1).exp()], dim=1)
 
 
-def calibrated(scores: Tensor) -> Calibration:
-    eye = torch.eye(2, dtype=torch.float64)
-    return Calibration.of(scores, Observed(eye[0], eye), eye, eye[0])
+def calibrated(scores: Tensor) -> Ranks:
+    return Ranks.of(scores, QUESTIONED)
+
+
+def test_every_score_is_asked_once() -> None:
+    assert sorted(name for names in QUESTIONS for name in names) == sorted(SCORES)
 
 
 @pytest.mark.parametrize(("size", "draws"), [(1000, 12), (99, 120)])
@@ -68,7 +88,7 @@ def test_the_combined_p_value_holds_for_dependent_scores(size: int, draws: int) 
     for _ in range(draws):
         each, combined = calibrated(dependent(size)).p_values(dependent(2000))
         below.append((torch.cat([each, combined[:, None]], 1)[..., None] <= levels).double().mean(0))
-        naive.append((chi2.sf(fisher_sum(each).numpy(), 10) <= 0.05).mean())
+        naive.append((chi2.sf(-2.0 * each.log().sum(1).numpy(), 10) <= 0.05).mean())
     found = torch.stack(below).mean(0)
     torch.testing.assert_close(found, levels.expand_as(found), rtol=0.1, atol=0.005)
     assert abs(sum(naive) / draws - 0.05) > 0.015
@@ -79,7 +99,7 @@ def test_a_strange_item_gets_a_small_combined_p_value() -> None:
     broken = torch.full((1, 5), torch.nan, dtype=torch.float64)
     each, combined = calibration.p_values(broken)
     assert each.tolist() == [[1 / 501] * 5]
-    assert combined.tolist() == [1 / 501]
+    assert combined.item() <= 3 / 501  # one in each question can tie with it
     assert verdict(combined.item()) == Verdict.OUT_OF_RANGE
 
 
@@ -99,27 +119,32 @@ def test_calibration_items_without_a_score_count_as_strange() -> None:
     each, combined = calibration.p_values(dependent(50))
     assert (each > 20 / 200).all()
     assert (combined > 20 / 200).all()
-    assert calibration.tensors()["scores"].isnan().sum() == 0
+    assert calibration.scores.isnan().sum() == 0
+
+
+def whole(scores: Tensor) -> Calibration:
+    eye = torch.eye(2, dtype=torch.float64)
+    spread = Spread(eye[0], eye[1], eye[0, 0])
+    return Calibration(Ranks.of(scores, COLUMNS), Observed(eye[0], eye), spread, Prior(eye, torch.empty(0, 2)), eye[0])
 
 
 def test_round_trip_through_tensors() -> None:
-    calibration = calibrated(dependent(50))
+    calibration, fresh = whole(torch.rand(50, len(SCORES))), torch.rand(5, len(SCORES))
     found = Calibration.from_tensors(calibration.tensors())
-    fresh = dependent(5)
     for a, b in zip(found.p_values(fresh), calibration.p_values(fresh), strict=True):
         assert torch.equal(a, b)
     for name, tensor in calibration.tensors().items():
         assert torch.equal(found.tensors()[name], tensor)
     with pytest.raises(KeyError):
-        Calibration.from_tensors({"scores": torch.zeros(1, 5)})
+        Calibration.from_tensors({"scores": torch.zeros(1, len(SCORES))})
 
 
 def test_quantiles() -> None:
-    scores = torch.arange(101.0, dtype=torch.float64)[:, None] * torch.arange(1.0, 6.0, dtype=torch.float64)
-    found = calibrated(scores).quantiles()
+    factors = torch.arange(1.0, len(SCORES) + 1, dtype=torch.float64)
+    found = whole(torch.arange(101.0, dtype=torch.float64)[:, None] * factors).quantiles()
     assert list(found) == list(SCORES)
     assert found["rjcp"] == pytest.approx({"median": 50.0, "p95": 95.0, "p99": 99.0})
-    assert found["mahalanobis"]["p95"] == pytest.approx(475.0)
+    assert found["mahalanobis"]["p95"] == pytest.approx(95.0 * (1 + SCORES.index("mahalanobis")))
 
 
 @pytest.mark.parametrize(
@@ -131,15 +156,16 @@ def test_verdicts(p_value: float, expected: str) -> None:
 
 
 def test_reasons_name_the_strange_scores_the_strangest_first() -> None:
-    p_values = {
-        "rjcp": 0.03,
-        "rjcp_observed": 0.5,
-        "jacobian_jump": 0.002,
-        "residual_to_noise": 0.9,
-        "mahalanobis": 1.0,
-    }
+    p_values = dict.fromkeys(SCORES, 0.9) | {"rjcp": 0.03, "jacobian_jump": 0.002}
     found = reasons(0.004, p_values)
     assert found == [f"{REASONS['jacobian_jump']}; p = 0.002", f"{REASONS['rjcp']}; p = 0.03"]
+
+
+def test_one_residual_is_one_reason() -> None:
+    p_values = dict.fromkeys(SCORES, 0.9) | {"residual_to_noise": 0.002, "physics_residual_to_noise": 0.002}
+    assert reasons(0.004, p_values) == [f"{REASONS['residual_to_noise']}; p = 0.002"]
+    p_values["physics_residual_to_noise"] = 0.001
+    assert len(reasons(0.004, p_values)) == 2
 
 
 def test_no_reasons_in_range_and_always_one_outside() -> None:

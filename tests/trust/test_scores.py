@@ -1,155 +1,81 @@
-"""Scores against their formulas by explicit Jacobians, and by probes where there are too many unknowns for those."""
+"""The scores of answers, put together: each column is what its name says, for a learned f and for the physics."""
 
 from dataclasses import replace
-from itertools import product
 
-import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor
-from torch.autograd.functional import jacobian
 
 from models.deceptron import Deceptron, DeceptronConfig
-from trust import scores
-from trust.scores import SCORES, Observed, Scored, score
+from physics.oscillator import PROBLEM
+from solvers.plans import objective_for
+from trust.moments import Observed, Spread
+from trust.observation import stillness, trend
+from trust.scores import NO_STEP, SCORES, Scorer
 
-N, M, B = 3, 5, 6
-SCALE = torch.tensor([1.0, 20.0, 0.1], dtype=torch.float64)
-NOISE = 0.05
-
-
-def model_of(activation: str = "tanh", architecture: str = "residual") -> Deceptron:
-    config = DeceptronConfig(N, M, "surrogate", architecture, (4,), activation)  # type: ignore[arg-type]
-    model = Deceptron(config).double()
-    for parameter in model.parameters():
-        parameter.data.add_(0.5 * torch.randn_like(parameter))
-    model.x_scale.copy_(SCALE)
-    model.y_scale.copy_(torch.linspace(0.5, 2.0, M))
-    return model.requires_grad_(False)
+B = 20
 
 
-@pytest.fixture
-def model() -> Deceptron:
-    return model_of()
+@pytest.fixture(params=["physics", "surrogate"])
+def scorer(request: pytest.FixtureRequest) -> Scorer:
+    config = DeceptronConfig(PROBLEM.n, PROBLEM.m, request.param, "residual", (8,))
+    deceptron = Deceptron(config, PROBLEM.forward).requires_grad_(False)
+    x, y = PROBLEM.simulate(500, Generator().manual_seed(0))
+    deceptron.x_shift.copy_(x.mean(0))
+    q = PROBLEM.identifiable.of(x)  # type: ignore[union-attr]
+    return Scorer(PROBLEM, deceptron, Observed.of(y + 0.01 * torch.randn_like(y)), Spread.of(q, q))
 
 
-@pytest.fixture
-def observed() -> Observed:
-    return Observed.of(torch.randn(200, M, dtype=torch.float64) @ torch.randn(M, M, dtype=torch.float64) + 1.0)
+def columns(scorer: Scorer, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    objective = objective_for("product", PROBLEM, scorer.deceptron)
+    scores = scorer.score(objective, x, scorer.deceptron.f(x), y).scores
+    assert scores.dtype == torch.float64
+    return dict(zip(SCORES, scores.T, strict=True))
 
 
-def items(model: Deceptron) -> tuple[Tensor, Tensor, Tensor]:
-    """x, f(x), y*."""
-    x = SCALE * torch.randn(B, N, dtype=torch.float64)
-    fit = model.f(x)
-    return x, fit, fit + 0.3 * torch.randn_like(fit)
+def test_every_column_is_what_it_is_called(scorer: Scorer) -> None:
+    x, y = (tensor.float() for tensor in PROBLEM.simulate(B, Generator().manual_seed(1)))
+    x[0, 0], x[1, :2] = 0.5, torch.tensor([2.0, 0.0])
+    y = y + 0.02 * torch.randn_like(y)
+    found, f = columns(scorer, x, y), scorer.deceptron.f
+    noise, scale = PROBLEM.noise_std, torch.tensor(PROBLEM.scale)
+    one_shot = PROBLEM.constraint.project(scorer.deceptron.g(y))
+    true = (PROBLEM.forward(x) - y) / noise
+    q = PROBLEM.identifiable.of(x.double())  # type: ignore[union-attr]
+    expected = {
+        "step_disagreement": ((one_shot - x) / scale).square().mean(1).sqrt(),
+        "residual_to_noise": (f(x) - y).square().mean(1).sqrt() / noise,
+        "physics_residual_to_noise": true.square().mean(1).sqrt(),
+        "residual_trend": trend(true, (PROBLEM.m,)),
+        "mahalanobis": scorer.observed.distance(y),
+        "stillness": stillness(y, noise),
+        "unknown_oddness": scorer.spread.oddness(q),
+    }
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values.double(), rtol=1e-5, atol=1e-6, msg=name)
+    assert found["active_bounds"][:2].tolist() == [1.0, 2.0]
+    same = torch.equal(found["residual_to_noise"], found["physics_residual_to_noise"])
+    assert same == (scorer.deceptron.config.forward == "physics")
 
 
-def jacobians(model: Deceptron, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """J_f(x) and J_g(y) of one row, in units of the unknowns' scale."""
-    J_f = jacobian(lambda row: model.f(row[None])[0], x) * SCALE
-    return J_f, jacobian(lambda row: model.g(row[None])[0], y) / SCALE[:, None]
+def test_an_answer_that_needed_no_step_has_the_least_disagreement(scorer: Scorer) -> None:
+    y = PROBLEM.simulate(B, Generator().manual_seed(1))[1].float()
+    one_shot = PROBLEM.constraint.project(scorer.deceptron.g(y))
+    assert (columns(scorer, one_shot + 1e-6, y)["step_disagreement"] == NO_STEP).all()
 
 
-def test_scores_are_their_formulas(model: Deceptron, observed: Observed) -> None:
-    x, fit, y = items(model)
-    found = score(model, SCALE, NOISE, observed, x, fit, y)
-    eye = torch.eye(N, dtype=torch.float64)
-    for i in range(B):
-        J_f, at_fit = jacobians(model, x[i], fit[i])
-        _, at_data = jacobians(model, x[i], y[i])
-        expected = {
-            "rjcp": (at_fit @ J_f - eye).square().sum() / N,
-            "rjcp_observed": (at_data @ J_f - eye).square().sum() / N,
-            "jacobian_jump": ((at_data - at_fit) * model.y_scale).square().sum() / (N * M),
-            "residual_to_noise": (fit[i] - y[i]).square().mean().sqrt() / NOISE,
-            "mahalanobis": observed.distance(y[i : i + 1])[0],
-        }
-        torch.testing.assert_close(found.scores[i], torch.stack([expected[name] for name in SCORES]))
-        assert found.resolution is not None
-        assert found.inverse_jacobian is not None
-        torch.testing.assert_close(found.resolution[i], (at_fit @ J_f).diagonal())
-        torch.testing.assert_close(found.inverse_jacobian[i], at_fit)
-    assert (found.rjcp_standard_error == 0).all()
+def test_a_row_without_numbers_spoils_no_other(scorer: Scorer) -> None:
+    x, y = (tensor.float() for tensor in PROBLEM.simulate(B, Generator().manual_seed(1)))
+    spoiled = y.clone()
+    spoiled[3] = torch.inf
+    clean, found = columns(scorer, x, y), columns(scorer, x, spoiled)
+    others = torch.arange(B) != 3
+    for name in SCORES:
+        torch.testing.assert_close(found[name][others], clean[name][others], rtol=1e-5, atol=1e-7)
 
 
-def test_mahalanobis_is_the_textbooks() -> None:
-    y = torch.randn(500, M, dtype=torch.float64) @ torch.randn(M, M, dtype=torch.float64) + 3.0
-    new = torch.randn(7, M, dtype=torch.float64)
-    d = (new - y.mean(0)).numpy()
-    expected = np.einsum("bi,ij,bj->b", d, np.linalg.inv(np.cov(y.numpy().T)), d)
-    np.testing.assert_allclose(Observed.of(y).distance(new).numpy(), expected, rtol=1e-6)
-    assert Observed.of(y).distance(y).mean().item() == pytest.approx(M, rel=0.01)
-
-
-def test_moments_of_constant_values_do_not_break_it() -> None:
-    """A pinned end has no variance but its noise, or none at all."""
-    y = torch.randn(100, 3, dtype=torch.float64)
-    y[:, 0] = 2.0
-    assert Observed.of(y).distance(y).isfinite().all()
-
-
-def test_a_linear_inverse_jumps_nowhere(observed: Observed) -> None:
-    model = model_of("identity", "layer")
-    found = score(model, SCALE, NOISE, observed, *items(model)).scores
-    assert (found[:, SCORES.index("jacobian_jump")] == 0).all()
-    assert found[:, 0].std() < 1e-12 * found[:, 0].mean()
-    torch.testing.assert_close(found[:, 0], found[:, 1])
-
-
-@pytest.mark.parametrize("exact", [True, False])
-def test_an_item_gets_the_same_figures_in_any_company(
-    model: Deceptron, observed: Observed, exact: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scores, "EXACT_UP_TO", N if exact else 0)
-    x, fit, y = items(model)
-    whole = score(model, SCALE, NOISE, observed, x, fit, y)
-    monkeypatch.setattr(scores, "ROWS_AT_ONCE", 4)
-    for found in (
-        score(model, SCALE, NOISE, observed, x, fit, y),
-        *(score(model, SCALE, NOISE, observed, x[i:], fit[i:], y[i:]) for i in range(1, B)),
-    ):
-        rows = len(found.scores)
-        torch.testing.assert_close(found.scores, whole.scores[-rows:], rtol=1e-11, atol=1e-12)
-        torch.testing.assert_close(found.rjcp_standard_error, whole.rjcp_standard_error[-rows:], rtol=1e-9, atol=0)
-
-
-def sign_vectors(shape: tuple[int, ...], generator: Generator, like: Tensor) -> Tensor:
-    """All 2^n sign vectors, repeated to the length asked for: their mean is the expectation over Rademacher probes."""
-    vectors = torch.tensor(list(product((-1.0, 1.0), repeat=shape[1]))).to(like)
-    return vectors.repeat(shape[0] // len(vectors), 1)
-
-
-def test_probes_have_the_exact_scores_for_their_expectation(
-    model: Deceptron, observed: Observed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    x, fit, y = items(model)
-    exact = score(model, SCALE, NOISE, observed, x, fit, y)
-    monkeypatch.setattr(scores, "EXACT_UP_TO", 0)
-    monkeypatch.setattr(scores, "PROBES", 2**M)
-    monkeypatch.setattr(scores, "rademacher", sign_vectors)
-    found = score(model, SCALE, NOISE, observed, x, fit, y)
-    torch.testing.assert_close(found.scores, exact.scores)
-
-
-def test_probed_scores_come_with_an_honest_standard_error(
-    model: Deceptron, observed: Observed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    x, fit, y = items(model)
-    exact = score(model, SCALE, NOISE, observed, x, fit, y)
-    monkeypatch.setattr(scores, "EXACT_UP_TO", 0)
-    found = score(model, SCALE, NOISE, observed, x, fit, y)
-    assert (found.rjcp_standard_error > 0).all()
-    off = (found.scores[:, 0] - exact.scores[:, 0]).abs() / found.rjcp_standard_error
-    assert (off < 4.0).all()
-    assert found == replace(found, resolution=None, inverse_jacobian=None, resolution_matrix=None)
-
-
-@pytest.mark.parametrize(("n", "exact"), [(64, True), (65, False)])
-def test_up_to_64_unknowns_are_exact(n: int, exact: bool) -> None:
-    model = Deceptron(DeceptronConfig(n, 2, "surrogate", "layer", (), "identity")).double().requires_grad_(False)
-    x, y = torch.randn(2, n, dtype=torch.float64), torch.randn(2, 2, dtype=torch.float64)
-    observed = Observed.of(torch.randn(50, 2, dtype=torch.float64))
-    found: Scored = score(model, torch.ones(n, dtype=torch.float64), NOISE, observed, x, model.f(x), y)
-    assert (found.resolution is not None) == exact
-    assert found.scores.shape == (2, len(SCORES))
+def test_affine_models_are_known_as_such() -> None:
+    config = DeceptronConfig(3, 4, "surrogate", "layer", (), "identity")
+    for changed, linear in (({}, True), ({"activation": "tanh"}, False), ({"architecture": "residual"}, True)):
+        assert Deceptron(replace(config, **changed)).linear == linear  # type: ignore[arg-type]
+    assert not Deceptron(DeceptronConfig(3, 4, "surrogate", "residual", (5,))).linear

@@ -14,8 +14,9 @@ from training.recipes import HEAT1D
 from training.start import prepare
 from trust.calibrate import calibrate
 from trust.calibration import Calibration
-from trust.scores import SCORES, Observed, Scored, score
-from trust.uncertainty import NORMAL_90, conformal_factor, modelled_std
+from trust.jacobians import Inspector
+from trust.scores import SCORES, Scored, Scorer
+from trust.uncertainty import NORMAL_90, Prior, conformal_factor, model_uncertainty
 from trust.verdict import OUT_OF_RANGE_BELOW
 
 
@@ -33,8 +34,13 @@ def linear_gaussian() -> tuple[Deceptron, Tensor, Tensor, float]:
     return model, scale, covariance, noise
 
 
-def scored(model: Deceptron, scale: Tensor, noise: float, x: Tensor, y: Tensor) -> Scored:
-    return score(model, scale, noise, Observed.of(y), x, model.f(x), y)
+def std_of(model: Deceptron, scale: Tensor, noise: float, covariance: Tensor, y: Tensor) -> Tensor:
+    """The modelled standard deviation of g(y)."""
+    inspector = Inspector(model.f, model.g, scale, model.y_scale)
+    x = model.g(y)
+    fit = model.f(x)
+    prior = Prior(covariance, torch.empty(0, len(scale)))
+    return model_uncertainty(inspector, inspector.inspect(x, fit, y), prior, noise, x, fit).std
 
 
 def test_in_the_linear_gaussian_case_the_modelled_spread_is_the_true_one() -> None:
@@ -42,7 +48,7 @@ def test_in_the_linear_gaussian_case_the_modelled_spread_is_the_true_one() -> No
     x = torch.randn(20_000, 3, dtype=torch.float64) @ torch.linalg.cholesky(covariance).T
     y = model.f(x) + noise * torch.randn(20_000, 4, dtype=torch.float64)
     error = model.g(y) - x
-    std = modelled_std(scored(model, scale, noise, model.g(y)[:50], y[:50]), scale, noise, covariance)
+    std = std_of(model, scale, noise, covariance, y[:50])
     torch.testing.assert_close(std, error.std(0).expand(50, 3), rtol=0.03, atol=0)
     inside = (error.abs() <= NORMAL_90 * std[0]).double().mean(0)
     torch.testing.assert_close(inside, torch.full_like(inside, 0.90), rtol=0, atol=0.01)
@@ -53,18 +59,9 @@ def test_its_two_parts_are_noise_and_what_is_unresolved() -> None:
     model, scale, covariance, noise = linear_gaussian()
     (layer,) = model.layers()
     y = torch.randn(5, 4, dtype=torch.float64)
-    found = scored(model, scale, noise, model.g(y), y)
     G, unresolved = layer.V, layer.V @ layer.W - torch.eye(3)
     expected = (noise**2 * G @ G.T + unresolved @ covariance @ unresolved.T).diagonal().sqrt()
-    torch.testing.assert_close(modelled_std(found, scale, noise, covariance), expected.expand(5, 3))
-
-
-def test_too_many_unknowns_are_said_to_be() -> None:
-    model, scale, covariance, noise = linear_gaussian()
-    y = torch.randn(5, 4, dtype=torch.float64)
-    found = replace(scored(model, scale, noise, model.g(y), y), inverse_jacobian=None)
-    with pytest.raises(ValueError, match="too many unknowns"):
-        modelled_std(found, scale, noise, covariance)
+    torch.testing.assert_close(std_of(model, scale, noise, covariance, y), expected.expand(5, 3))
 
 
 def test_the_factor_covers_nine_tenths_of_fresh_errors() -> None:
@@ -100,26 +97,26 @@ def rod() -> tuple[Deceptron, Calibration]:
     return deceptron, calibrate(problem, deceptron, "product", rules_for("product", 12), *pairs)
 
 
-def answered(rod: tuple[Deceptron, Calibration], items: Items) -> tuple[Scored, Tensor]:
-    """Scores and reconstructions of items, as the service makes them."""
+def answered(rod: tuple[Deceptron, Calibration], items: Items) -> tuple[Scored, Tensor, Tensor]:
+    """Scores, reconstructions and their error bars, as the service makes them."""
     problem, (deceptron, calibration) = heat1d(12), rod
     objective = objective_for("product", problem, deceptron)
     y = items.y.to(objective.scale)
     found = run_plan(plan_for("auto", "product", 12), objective, y, problem.start, rules_for("product", 12)).solution
-    args = (deceptron, objective.scale, problem.noise_std, calibration.observed)
-    return score(*args, found.x, found.y, y), found.x
+    scorer = Scorer(problem, deceptron, calibration.observed, calibration.spread)
+    scored = scorer.score(objective, found.x, found.y, y)
+    args = (scorer.inspector, scored.inspected, calibration.prior, problem.noise_std, found.x, found.y)
+    return scored, found.x, model_uncertainty(*args).std * calibration.interval_factor
 
 
 def test_fresh_items_in_range_are_taken_for_what_they_are(rod: tuple[Deceptron, Calibration]) -> None:
-    problem, calibration = heat1d(12), rod[1]
-    fresh = draw(problem, Split.TEST, 2000, 0)
-    found, x = answered(rod, fresh)
+    calibration = rod[1]
+    fresh = draw(heat1d(12), Split.TEST, 2000, 0)
+    found, x, std = answered(rod, fresh)
     each, combined = calibration.p_values(found.scores)
     assert (combined < OUT_OF_RANGE_BELOW).double().mean() < 0.02
     assert (combined < 0.05).double().mean().item() == pytest.approx(0.05, abs=0.02)
     assert each.mean(0)[SCORES.index("mahalanobis")].item() == pytest.approx(0.5, abs=0.03)
-    scale = torch.tensor(problem.scale)
-    std = modelled_std(found, scale, problem.noise_std, calibration.unknown_covariance) * calibration.interval_factor
     inside = ((x - fresh.x).abs() <= NORMAL_90 * std)[:, 1:-1].double().mean(0)
     torch.testing.assert_close(inside, torch.full_like(inside, 0.90), rtol=0, atol=0.035)
 
@@ -131,7 +128,7 @@ def test_shifted_items_are_seen(rod: tuple[Deceptron, Calibration]) -> None:
     stuck = fresh.y.clone()
     stuck[:, 6] = 2.0
     for y in (noisy, stuck):
-        found, _ = answered(rod, replace(fresh, y=y))
+        found, *_ = answered(rod, replace(fresh, y=y))
         assert (rod[1].p_values(found.scores)[1] < OUT_OF_RANGE_BELOW).double().mean() > 0.9
 
 
