@@ -4,6 +4,7 @@ import numpy as np
 
 MAD_TO_STD = 1.4826
 LEAST = 1e-4
+NORMAL_999 = 3.0902  # what a normal variable exceeds once in a thousand
 
 
 def estimate_noise_std(image: np.ndarray) -> float:
@@ -24,3 +25,12 @@ def estimate_noise_std(image: np.ndarray) -> float:
     spread = MAD_TO_STD * float(np.median(np.abs(detail - np.median(detail))))
     # Where rounding leaves most details at zero the median says nothing: the mean square then bounds the noise.
     return max(spread, LEAST) if spread > 0.0 else max(LEAST, min(1 / 255, float(np.sqrt(np.mean(detail**2)))))
+
+
+def noise_level(m: int) -> float:
+    """rms over noise that m independent values exceed once in a thousand: sqrt(chi2_.999(m) / m).
+
+    By Wilson and Hilferty's cube (1931), within 2 % for every m: an image's command line can do without SciPy.
+    """
+    spread = 2.0 / (9.0 * m)
+    return float((1.0 - spread + NORMAL_999 * spread**0.5) ** 1.5)

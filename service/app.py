@@ -9,6 +9,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from service.deblurring.networks import Networks
 from service.deblurring.schemas import DeblurForm, DeblurRequestBody
 from service.inference import Inference
 from service.logs import RequestLog
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             settings=settings,
             store=store,
             inference=inference,
+            networks=Networks(settings.checkpoints, device="cpu"),
             watch=RjcpWatch(inference, Windows(client, window_bounds(settings)), thresholds(settings), limiter),
             bridge=Bridge(inference),
             limiter=limiter,

@@ -24,6 +24,7 @@ def model_card(loaded: LoadedModel, calibration: Calibration, versions: list[int
     manifest, problem = loaded.manifest, loaded.problem
     return {
         "name": manifest.name,
+        "kind": manifest.kind,
         "version": manifest.version,
         "versions": versions,
         "title": problem.title,

@@ -16,9 +16,9 @@ from service.results import split_answers
 class WorkHandler:
     """What a worker does with a batch, by the kind of its spec."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Inference, deblurring: Deblurring) -> None:
         self._solve = SolveHandler(inference)
-        self._deblur = DeblurHandler(Deblurring(inference.device))
+        self._deblur = DeblurHandler(deblurring)
 
     def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
         return (self._deblur if is_deblur(spec) else self._solve)(spec, payloads)

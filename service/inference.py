@@ -16,7 +16,8 @@ from models.registry import LoadedModel, Registry, UnknownCheckpoint
 from physics.constraints import Constraint, ConstraintError, check_feasible, intersect, parse_constraint
 from physics.problem import UnknownProblem
 from service.cards import calibration_histograms, examples_of, model_card
-from service.errors import DeviceUnavailable, FieldError, InvalidInput, ModelUnusable, ServiceError, UnknownModel
+from service.device import choose_device
+from service.errors import FieldError, InvalidInput, ModelUnusable, ServiceError, UnknownModel
 from service.items import items_of
 from solvers.plans import METHODS, PRESETS, Preset, objective_for, plan_for, rules_for, run_plan
 from solvers.solve import Progress, Rules
@@ -223,19 +224,6 @@ class Inference:
             raise ModelUnusable(f"model {model!r}: its calibration lacks {error}; train it again") from error
         judge.loaded.deceptron.to(self.device)
         return judge
-
-
-def choose_device(asked: str) -> str:
-    """``auto`` takes CUDA where it is; ``cuda`` insists; raises DeviceUnavailable."""
-    if asked not in ("auto", "cpu", "cuda"):
-        raise DeviceUnavailable(f"device {asked!r} is none of auto, cpu, cuda")
-    if asked == "cpu":
-        return "cpu"
-    if torch.cuda.is_available():
-        return "cuda"
-    if asked == "cuda":
-        raise DeviceUnavailable("device cuda was asked for, but torch sees no CUDA device on this machine")
-    return "cpu"
 
 
 def _report(progress: Progress, first: int, total: int, done: int, _rows: int) -> None:

@@ -8,6 +8,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.deblurring.networks import Networks
+from service.deblurring.work import Deblurring
 from service.handler import WorkHandler
 from service.inference import Inference
 from service.logs import configure_logs
@@ -62,7 +64,9 @@ def run_worker(settings: Settings) -> None:
     torch.set_num_threads(settings.threads)
     inference = Inference(settings.checkpoints, settings.device)
     inference.warm()
-    models = [manifest.name for manifest in inference.manifests()]
+    deblurring = Deblurring(Networks(settings.checkpoints, inference.device))
+    deblurring.warm()
+    models = [manifest.name for manifest in inference.manifests()] + deblurring.networks.names()
     log.info("models loaded", device=inference.device, models=models)
     for name, reason in inference.refused().items():
         log.warning("checkpoint left out", model=name, reason=reason)
@@ -72,7 +76,7 @@ def run_worker(settings: Settings) -> None:
     info = {"metrics": address, "device": inference.device, "engine": inference.engine, "models": ",".join(models)}
     try:
         config, limits = worker_config(settings), queue_limits(settings)
-        worker = Worker(settings.redis_url, WorkHandler(inference), config, limits, info, observer=monitor)
+        worker = Worker(settings.redis_url, WorkHandler(inference, deblurring), config, limits, info, observer=monitor)
     except ValueError as error:
         raise SettingsError(f"worker settings: {error}") from None
     on_stop_signals(worker.stop)

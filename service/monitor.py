@@ -24,7 +24,7 @@ class WorkerMonitor:
         """Counts the batch; answers made as the calibration set was go into their model's window."""
         notes = [outcome.notes for outcome in batch.outcomes if isinstance(outcome.notes, Notes)]
         if is_deblur(batch.spec):
-            self._times(DeblurSpec.from_json(batch.spec).model, batch, notes)
+            self._deblurred(DeblurSpec.from_json(batch.spec).model, batch, notes)
             return
         spec = SolveSpec.from_json(batch.spec)
         self._expect(spec.model, spec.version)
@@ -36,6 +36,14 @@ class WorkerMonitor:
             self._metrics.answered(spec.model, str(spec.version), samples, len(items) - len(samples))
             if spec.as_calibrated(method, manifest):
                 self._windows.push({window_name(spec.model, spec.version): samples})
+
+    def _deblurred(self, model: str, batch: Finished, notes: list[Notes]) -> None:
+        """Channels of pictures: their residual, and the verdict where their method has one."""
+        self._times(model, batch, notes)
+        for found in (note.items[0][0]["diagnostics"] for note in notes):
+            self._metrics.residual.labels(model).observe(found["residual_to_noise"])
+            if "verdict" in found:
+                self._metrics.items.labels(model, found["verdict"]).inc()
 
     def redelivered(self, chunks: int) -> None:
         self._metrics.redeliveries.inc(chunks)

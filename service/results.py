@@ -1,6 +1,6 @@
 """Answers on their way out: from the solver's arrays to stored chunk parts, and from parts to the API's result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +9,10 @@ import orjson
 
 from service.arrays import decode_npy, encode_npy
 from service.inference import Answer, SolveSpec
-from service.queue.records import ERROR_PART, ITEMS_PART
+from service.parts import ITEMS, META, X_PART, Parts, failed_item, reason_of
+from service.queue.records import ITEMS_PART
 from service.queue.worker import Outcome
 from service.responses import dump_json
-
-X_PART, ITEMS, META = "x", "items", "meta"
-Parts = Mapping[str, bytes]
-
 
 # ------------------------------------------------------------------------------------------- worker's side: encode
 
@@ -93,13 +90,7 @@ def _chunk_rows(parts: Parts, x: np.ndarray | None, k: int, width: int) -> tuple
     if x is not None:
         return x[k], orjson.loads(parts[ITEMS])[k]
     count = int(parts.get(ITEMS_PART, b"0"))
-    reason = parts.get(ERROR_PART, b"this part of the job was lost").decode(errors="replace")
-    return np.full((count, width), np.nan), [failed_item(reason) for _ in range(count)]
-
-
-def failed_item(reason: str) -> dict[str, Any]:
-    empty: dict[str, Any] = dict.fromkeys(("status", "solved_by", "iterations", "residual_rms", "diagnostics"))
-    return {**empty, "status": "failed", "error": {"type": "failed", "detail": reason}}
+    return np.full((count, width), np.nan), [failed_item(reason_of(parts)) for _ in range(count)]
 
 
 def result_json(spec: SolveSpec, kind: str, queued_s: float | None, result: JobResult) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends
 from starlette.requests import Request
 
+from service.deblurring.networks import Networks
 from service.errors import JobNotFound
 from service.inference import Inference
 from service.protocols.um_bridge import Bridge
@@ -31,6 +32,7 @@ class Services:
     settings: Settings
     store: JobStore
     inference: Inference
+    networks: Networks
     watch: RjcpWatch
     bridge: Bridge
     limiter: CapacityLimiter

@@ -5,6 +5,7 @@ import sys
 import click
 
 from service.cli.complete import completion
+from service.cli.deblur import deblur
 from service.cli.invert import invert, models
 from service.cli.keys import keys
 from service.cli.measure import bench, train
@@ -23,7 +24,7 @@ def cli() -> None:
     """Inversion as a service: from an observation to the unknowns behind it, and whether to believe them."""
 
 
-for command in (serve, api, worker, invert, demo, models, keys, bench, train, new_problem, completion):
+for command in (serve, api, worker, invert, deblur, demo, models, keys, bench, train, new_problem, completion):
     cli.add_command(command)
 
 

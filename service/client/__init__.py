@@ -6,6 +6,8 @@
         result = client.invert("oscillator", y)  # y: (m,) or (B, m)
         result.x, result.verdicts                # (B, n), and whether to believe each row
 
+        sharp = client.deblur("photo.png", sigma=1.6).x  # (H, W) or (H, W, 3)
+
 `AsyncClient` has the same methods, to be awaited. Every error is a ClientError:
 
 ClientError
@@ -17,6 +19,7 @@ ClientError
 
 from service.client.aio import AsyncClient
 from service.client.flows import Options
+from service.client.pictures import DeblurOptions, Deblurred
 from service.client.sync import Client
 from service.client.types import (
     ClientError,
@@ -39,6 +42,8 @@ __all__ = [
     "Client",
     "ClientError",
     "Comparison",
+    "DeblurOptions",
+    "Deblurred",
     "Diagnostics",
     "Item",
     "Job",

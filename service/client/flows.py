@@ -41,6 +41,8 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
+    fields: Mapping[str, str] | None = None
+    files: Mapping[str, bytes] | None = None
     timeout_s: float = 30.0
 
 
@@ -128,9 +130,27 @@ def submit(
     body = {"model": model, "observations": encode_object(array), **options.document(), **methods}
     if constraint is not None:
         body["constraint"] = _plain(constraint)
-    headers = {"Idempotency-Key": uuid.uuid4().hex}  # one key for all attempts: a repeated POST is the same job
-    response = yield from request(Call("POST", f"/{kind}", headers=headers, json=body, timeout_s=120), retries)
+    response = yield from request(Call("POST", f"/{kind}", headers=_once(), json=body, timeout_s=120), retries)
     return read_job(response.json())
+
+
+def submit_picture(files: Mapping[str, bytes], fields: Mapping[str, str], retries: Retries) -> Flow[Job]:
+    """Queue a deblurring, as a form."""
+    call = Call("POST", "/deblur", headers=_once(), fields=fields, files=files, timeout_s=120)
+    response = yield from request(call, retries)
+    return read_job(response.json())
+
+
+def picture(job_id: str, media: str, retries: Retries) -> Flow[bytes]:
+    """The picture of a finished deblurring, as npy or PNG."""
+    call = Call("GET", f"/jobs/{job_id}/result", headers={"Accept": media}, timeout_s=300)
+    response = yield from request(call, retries)
+    return response.content
+
+
+def _once() -> dict[str, str]:
+    """One key for all attempts: a repeated POST is the same job."""
+    return {"Idempotency-Key": uuid.uuid4().hex}
 
 
 def _plain(value: Any) -> Any:
@@ -221,5 +241,7 @@ def build(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
         params=dict(call.query),
         headers=dict(call.headers),
         json=call.json,
+        data=call.fields,
+        files=None if call.files is None else {name: (name, content) for name, content in call.files.items()},
         timeout=call.timeout_s,
     )

@@ -8,8 +8,10 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from service.arrays import decode_npy
 from service.client import flows
 from service.client.flows import Call, Flow, Options, Pause
+from service.client.pictures import NPY, PNG, DeblurOptions, Deblurred, Source, deblur_form, read_answer
 from service.client.progress import progress_bar
 from service.client.types import ClientError, Comparison, Job, Result, Retries, read_result
 
@@ -63,6 +65,27 @@ class Client:
         if not isinstance(result, Comparison):
             raise TypeError("the service answered a comparison with an inversion")
         return result
+
+    def deblur(
+        self,
+        image: Source,
+        *,
+        psf: Source | None = None,
+        sigma: float | None = None,
+        options: DeblurOptions | None = None,
+        timeout_s: float | None = None,
+    ) -> Deblurred:
+        """The picture sharpened: a file's path, its bytes or an array (H, W[, 3]); the kernel likewise, or by sigma."""
+        files, fields = deblur_form(image, psf, sigma, options or DeblurOptions())
+        queued = self._run(flows.submit_picture(files, fields, self._retries))
+        done = self._finish(queued, timeout_s)
+        document = self._run(flows.result_document(done, self._retries))
+        answer = read_answer(document)
+        return Deblurred(decode_npy(self.picture(done, NPY)), done, answer)
+
+    def picture(self, job: Job, media: str = PNG) -> bytes:
+        """The file of a finished deblurring: image/png, of the depth of what was sent, or application/x-npy."""
+        return self._run(flows.picture(job.id, media, self._retries))
 
     def submit(
         self,

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from service.arrays import encode_npy
 from service.deblurring.spec import DeblurSpec, unpack
 from service.deblurring.work import Deblurring, Restored
+from service.parts import ITEMS, META, X_PART
 from service.queue.worker import Outcome
 from service.responses import dump_json
-from service.results import ITEMS, META, X_PART, Notes
+from service.results import Notes
 
 
 class DeblurHandler:
@@ -18,10 +19,10 @@ class DeblurHandler:
 
     def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
         parsed = DeblurSpec.from_json(spec)
-        return [outcome_of(self.deblurring.restore(parsed, *unpack(payload)), self.deblurring) for payload in payloads]
+        return [_outcome(self.deblurring.restore(parsed, *unpack(payload)), self.deblurring) for payload in payloads]
 
 
-def outcome_of(restored: Restored, by: Deblurring) -> Outcome:
+def _outcome(restored: Restored, by: Deblurring) -> Outcome:
     """What is stored of a channel, in the parts that every result has."""
     meta = {
         "device": by.device,

@@ -4,19 +4,22 @@ import hashlib
 
 import numpy as np
 
+from service.deblurring.networks import Networks
 from service.deblurring.request import DeblurRequest
-from service.deblurring.spec import KIND, DeblurSpec, items_of, pack
+from service.deblurring.schemas import DEFAULT_MODEL
+from service.deblurring.spec import KIND, NETWORK, DeblurSpec, items_of, pack
 from service.queue.records import Chunk, NewJob
 
 
-def spec_of(request: DeblurRequest) -> DeblurSpec:
-    """How the picture is to be deblurred."""
+def spec_of(request: DeblurRequest, networks: Networks) -> DeblurSpec:
+    """How the picture is to be deblurred. Raises UnknownModel, ModelUnusable."""
     given, pixels = request.parameters, request.picture.pixels
+    method = given.method or _best_method(given.model, networks)
     channels, height, width = pixels.shape
     return DeblurSpec(
-        method=given.method,
+        method=method,
         model=given.model,
-        version=None,
+        version=networks.version(given.model, given.version) if method == NETWORK else None,
         noise_std=given.noise_std,
         border=given.border,
         factor=given.downsample,
@@ -26,6 +29,12 @@ def spec_of(request: DeblurRequest) -> DeblurSpec:
         channels=channels,
         bits=request.picture.bits,
     )
+
+
+def _best_method(model: str, networks: Networks) -> str:
+    """The network's; without the one that everybody means, the best that needs none."""
+    lacking = model == DEFAULT_MODEL and not networks.registry.versions(model)
+    return "wiener" if lacking else NETWORK
 
 
 def deblur_job(spec: DeblurSpec, request: DeblurRequest, idempotency_key: str | None) -> NewJob:

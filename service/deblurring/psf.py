@@ -44,7 +44,7 @@ def psf_of_file(data: bytes, max_side: int) -> np.ndarray:
 def tidy_kernel(matrix: np.ndarray, max_side: int) -> np.ndarray:
     """A matrix as a kernel: its empty rim cut off, made odd and of sum 1. Raises InvalidInput."""
     try:
-        kernel = kernels.tidy(torch.from_numpy(np.asarray(matrix, dtype=np.float64)))
+        kernel = kernels.tidy(torch.tensor(matrix, dtype=torch.float64))
     except ValueError as error:
         raise InvalidInput.at(FIELD, str(error)) from error
     if max(kernel.shape) > max_side:

@@ -62,6 +62,15 @@ def read_request(content_type: str, body: bytes, query: Mapping[str, str], setti
         given = _from_form(parse_form(body, content_type), settings)
     else:
         given = _from_query(body, query, settings)
+    return _checked(given, settings)
+
+
+def request_of_form(parts: dict[str, Part], settings: Settings) -> DeblurRequest:
+    """The same from the parts of a form, however one came by them."""
+    return _checked(_from_form(parts, settings), settings)
+
+
+def _checked(given: _Given, settings: Settings) -> DeblurRequest:
     parameters = validate(DeblurParameters, given.parameters, lax=given.lax)
     if parameters.downsample not in FACTORS:
         raise InvalidInput.at("downsample", f"must be one of {', '.join(map(str, FACTORS))}")

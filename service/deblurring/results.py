@@ -12,8 +12,8 @@ from service.arrays import decode_npy, encode_npy
 from service.deblurring.spec import DeblurSpec
 from service.errors import NotAcceptable
 from service.images import encode_png
-from service.queue.records import ERROR_PART
-from service.results import ITEMS, META, X_PART, Parts, failed_item
+from service.parts import ITEMS, META, X_PART, Parts, failed_item, reason_of
+from trust.verdict import verdict
 
 Item = dict[str, Any]
 
@@ -55,30 +55,47 @@ class DeblurResult:
 
 
 def assemble_picture(spec: DeblurSpec, chunks: Sequence[Parts]) -> DeblurResult:
-    """The channels together. One that failed leaves no picture, only the reason."""
+    """The stored channels together. One that failed leaves no picture, only the reason."""
     metas = [orjson.loads(parts[META]) for parts in chunks if META in parts]
     first = metas[0] if metas else {"device": "", "engine": ""}
-    totals = [sum(meta[name] for meta in metas) for name in ("solve_s", "diagnose_s")]
+    solve_s, diagnose_s = (sum(meta[name] for meta in metas) for name in ("solve_s", "diagnose_s"))
     lost = [parts for parts in chunks if X_PART not in parts]
     if lost:
-        reason = lost[0].get(ERROR_PART, b"this part of the job was lost").decode(errors="replace")
-        return DeblurResult(spec, None, failed_item(reason), first["device"], first["engine"], *totals)
-    x = np.stack([decode_npy(parts[X_PART]) for parts in chunks], axis=-1)
+        item = failed_item(reason_of(lost[0]))
+        return DeblurResult(spec, None, item, first["device"], first["engine"], solve_s, diagnose_s)
+    planes = [decode_npy(parts[X_PART]) for parts in chunks]
     item = joined([orjson.loads(parts[ITEMS]) for parts in chunks])
-    return DeblurResult(spec, x if len(chunks) > 1 else x[..., 0], item, first["device"], first["engine"], *totals)
+    return DeblurResult(spec, merged(planes), item, first["device"], first["engine"], solve_s, diagnose_s)
+
+
+def merged(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """(H, W) of one channel, (H, W, C) of several."""
+    return np.stack(planes, axis=-1) if len(planes) > 1 else planes[0]
 
 
 def joined(items: Sequence[Item]) -> Item:
     """One item of the items of all channels: root mean squares of residual and noise, the most iterations."""
-    diagnostics = [item["diagnostics"] for item in items]
     rms = {name: _rms([item[name] for item in items]) for name in ("residual_rms", "noise_std")}
     return {
         **items[0],
         **rms,
         "status": "converged" if all(item["status"] == "converged" for item in items) else "max_iterations",
         "iterations": max(item["iterations"] for item in items),
-        "diagnostics": {"residual_to_noise": _rms([each["residual_to_noise"] for each in diagnostics])},
+        "diagnostics": _diagnostics([item["diagnostics"] for item in items]),
     }
+
+
+def _diagnostics(channels: Sequence[Item]) -> Item:
+    """Scores by their means; p-values by Bonferroni, which holds however alike the channels are."""
+    worst = min(channels, key=lambda channel: channel.get("p_value", 1.0))
+    found = {name: _joint(name, [channel[name] for channel in channels], value) for name, value in worst.items()}
+    return found | ({"verdict": str(verdict(found["p_value"]))} if "p_value" in found else {})
+
+
+def _joint(name: str, values: Sequence[Any], worst: Any) -> Any:
+    if not isinstance(worst, float):
+        return worst
+    return min(1.0, len(values) * min(values)) if name.endswith("p_value") else sum(values) / len(values)
 
 
 def _rms(values: Sequence[float]) -> float:

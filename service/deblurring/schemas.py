@@ -6,15 +6,17 @@ from pydantic import Field
 
 from service.schemas import ArrayObject, Name, Strict
 
-Method = Literal["wiener", "richardson_lucy", "lm", "gd", "lbfgs"]
+Method = Literal["dnet", "wiener", "richardson_lucy", "lm", "gd", "lbfgs"]
+
+DEFAULT_MODEL = "deblur"
 
 
 class DeblurParameters(Strict):
     """Everything but the picture and its point spread function."""
 
-    model: Name = Field(default="deblur", description="a network of GET /models; only method dnet looks at it")
+    model: Name = Field(default=DEFAULT_MODEL, description="a network of GET /models; only method dnet looks at it")
     version: int | None = Field(default=None, ge=1, description="null: the newest")
-    method: Method = "wiener"
+    method: Method | None = Field(default=None, description="null: dnet, or wiener where there is no network deblur")
     noise_std: float | None = Field(
         default=None, gt=0, le=1, description="noise of a pixel, where black is 0 and white 1; null: estimated"
     )

@@ -9,7 +9,8 @@ import numpy as np
 from service.arrays import decode_npy, encode_npy
 
 KIND = "deblur"
-METHODS = ("wiener", "richardson_lucy", "lm", "gd", "lbfgs")
+NETWORK = "dnet"
+METHODS = (NETWORK, "wiener", "richardson_lucy", "lm", "gd", "lbfgs")
 PIXELS_PER_ITEM = 1024
 """The queue counts pictures in items of so many pixels: its limits and a job's progress then follow the work."""
 

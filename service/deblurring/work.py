@@ -2,21 +2,20 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.deblurring import deblur
+from models.registry import LoadedNetwork
 from physics.blur import Blur, Border
-from physics.noise_estimate import estimate_noise_std
-from service.deblurring.spec import DeblurSpec
+from physics.noise_estimate import estimate_noise_std, noise_level
+from service.deblurring.networks import Networks
+from service.deblurring.spec import NETWORK, DeblurSpec
 from service.images import to_unit
-from solvers.image_plans import IMAGE_METHODS, run_iterative
-from solvers.images import RL_LONGEST, richardson_lucy_until, wiener
-from solvers.plans import noise_level, rules_for
-from solvers.solve import Status
 
 Progress = Callable[[int, int], None]
 
@@ -32,28 +31,36 @@ class Restored:
 
 
 class Deblurring:
-    """Deblurs on one device."""
+    """Deblurs on one device, with the networks of a checkpoint directory."""
 
     engine = "torch"
 
-    def __init__(self, device: str) -> None:
-        self.device = device
+    def __init__(self, networks: Networks) -> None:
+        self.networks = networks
+        self.device = networks.device
+
+    def warm(self) -> None:
+        """Runs every usable network once, so that the first picture does not pay for it."""
+        for name in self.networks.names():
+            spec = DeblurSpec(NETWORK, name, self.networks.version(name), None, "reflect", 1, None, 16, 16, 1, 8)
+            self.restore(spec, np.ones((1, 1), np.float32), np.full((16, 16), 0.5, np.float32))
 
     def restore(
         self, spec: DeblurSpec, kernel: np.ndarray, pixels: np.ndarray, progress: Progress | None = None
     ) -> Restored:
         """One channel (h, w) of any of a Picture's kinds."""
-        began = time.perf_counter()
         image = to_unit(pixels)
         noise_std = estimate_noise_std(image) if spec.noise_std is None else spec.noise_std
         y = torch.from_numpy(image)[None, None].to(self.device)
-        blur = Blur(torch.from_numpy(kernel).to(self.device), cast(Border, spec.border), spec.factor)
-        x, iterations = _solve(spec, y, blur, noise_std)
+        blur = Blur(torch.tensor(kernel).to(self.device), cast(Border, spec.border), spec.factor)
+        loaded = self.networks.load(spec.model, spec.version) if spec.version is not None else None
+        began = time.perf_counter()
+        x, iterations = _solve(spec, loaded, y, blur, noise_std, progress)
         solved = time.perf_counter()
         residual_rms = float((blur.forward(x) - y).square().mean().sqrt())
         reached = residual_rms <= noise_level(y.numel()) * noise_std
         item = {
-            "status": (Status.CONVERGED if reached else Status.MAX_ITERATIONS).name.lower(),
+            "status": "converged" if reached else "max_iterations",
             "solved_by": spec.method,
             "iterations": iterations,
             "residual_rms": residual_rms,
@@ -65,14 +72,13 @@ class Deblurring:
         return Restored(found, item, solved - began, time.perf_counter() - solved)
 
 
-def _solve(spec: DeblurSpec, y: Tensor, blur: Blur, noise_std: float) -> tuple[Tensor, int]:
+def _solve(
+    spec: DeblurSpec, loaded: LoadedNetwork | None, y: Tensor, blur: Blur, noise_std: float, progress: Progress | None
+) -> tuple[Tensor, int]:
     """x (1, 1, H, W), and how many iterations it took."""
-    if spec.method == "wiener":
-        return wiener(y, blur, noise_std), 1
-    if spec.method in IMAGE_METHODS:
-        rules = rules_for("product", y.numel())
-        rules = rules if spec.max_iterations is None else replace(rules, max_iterations=spec.max_iterations)
-        found = run_iterative(y, blur, noise_std, spec.method, rules)
-        return found.x, found.iterations[0]
-    x, iterations = richardson_lucy_until(y, blur, noise_std, spec.max_iterations or RL_LONGEST)
-    return x, int(iterations[0])
+    if loaded is not None:
+        return deblur(loaded.network, y, blur, noise_std, progress), loaded.network.config.steps
+    # Late: it brings SciPy along, a tenth of a second that a network does without.
+    from service.deblurring.classics import solve_classically
+
+    return solve_classically(spec, y, blur, noise_std)

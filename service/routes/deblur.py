@@ -72,4 +72,4 @@ async def deblur(request: Request, services: Shared) -> Response:
 
 def _job(services: Services, content_type: str, body: bytes, query: dict[str, str], key: str | None) -> NewJob:
     request = read_request(content_type, body, query, services.settings)
-    return deblur_job(spec_of(request), request, key)
+    return deblur_job(spec_of(request, services.networks), request, key)

@@ -4,9 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from service.inference import Inference
 from service.responses import JSON
-from service.state import Shared
+from service.state import Services, Shared
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -14,13 +13,13 @@ router = APIRouter(prefix="/models", tags=["models"])
 @router.get("", response_class=JSON)
 async def models(services: Shared) -> Response:
     """The card of the newest version of every model."""
-    return JSON({"models": await services.in_thread(_cards, services.inference)})
+    return JSON({"models": await services.in_thread(_cards, services)})
 
 
 @router.get("/{name}", response_class=JSON)
 async def model(name: str, services: Shared, version: int | None = None) -> Response:
     """One model's card: shapes, units, training, calibration, measured limits."""
-    return JSON(await services.in_thread(services.inference.card, name, version))
+    return JSON(await services.in_thread(_card, services, name, version))
 
 
 @router.get("/{name}/examples", response_class=JSON)
@@ -35,5 +34,12 @@ async def calibration(name: str, services: Shared, version: int | None = None) -
     return JSON(await services.in_thread(services.inference.histograms, name, version))
 
 
-def _cards(inference: Inference) -> list[dict[str, Any]]:
-    return [inference.card(manifest.name, manifest.version) for manifest in inference.manifests()]
+def _cards(services: Services) -> list[dict[str, Any]]:
+    inference, networks = services.inference, services.networks
+    cards = [inference.card(manifest.name, manifest.version) for manifest in inference.manifests()]
+    return cards + [networks.card(name) for name in networks.names()]
+
+
+def _card(services: Services, name: str, version: int | None) -> dict[str, Any]:
+    of_images = name in services.networks.registry.networks()
+    return (services.networks if of_images else services.inference).card(name, version)

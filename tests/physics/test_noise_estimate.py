@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import chdtri
 
 from physics.blur import Blur
 from physics.kernels import gaussian
-from physics.noise_estimate import estimate_noise_std
+from physics.noise_estimate import estimate_noise_std, noise_level
 from tests.scenes import scene
 
 
@@ -34,3 +35,8 @@ def test_saturated_pixels_are_left_out() -> None:
 @pytest.mark.parametrize("image", [np.zeros((1, 1)), np.ones((1, 9)), np.full((2, 2), 0.5), np.zeros((40, 40))])
 def test_never_zero(image: np.ndarray) -> None:
     assert 0 < estimate_noise_std(image) < 0.01
+
+
+@pytest.mark.parametrize("m", [1, 2, 5, 64, 1000, 10**6])
+def test_noise_level_is_the_chi_square_one(m: int) -> None:
+    assert noise_level(m) == pytest.approx((chdtri(m, 0.001) / m) ** 0.5, rel=0.02)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from models.registry import Registry
 from physics.blur import Blur
 from physics.kernels import gaussian
 from service.arrays import decode_npy, encode_npy, encode_object
 from service.images import decode_image, encode_png
+from service.settings import CHECKPOINTS
 from tests.scenes import scene
 from tests.service.conftest import wait_for
 from tests.service.files import pillow_file
@@ -21,6 +23,7 @@ SIGMA, NOISE = 1.6, 0.005
 WAIT = {"Prefer": "wait=30"}
 PNG, NPY = {**WAIT, "Accept": "image/png"}, {**WAIT, "Accept": "application/x-npy"}
 LIMIT = 2**20
+SHIPPED = bool(Registry(CHECKPOINTS).versions("deblur"))
 
 
 def observed(channels: int = 1, factor: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -169,6 +172,21 @@ def test_a_picture_too_large_for_numbers(http: httpx.Client) -> None:
     assert job["result"]["items"][0]["x"] is None
     assert job["result"]["items"][0]["shape"] == [300, 300]
     assert len(http.get(f"{job['links']['result']}").json()["items"][0]["x"]) == 300
+
+
+@pytest.mark.skipif(not SHIPPED, reason="NO CHECKPOINT deblur HERE: the default method is not tried through a service")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_network_is_the_default(http: httpx.Client, channels: int) -> None:
+    truth, blurred = observed(channels)
+    files = {"image": ("photo.png", encode_png(blurred, 8))}
+    job = http.post("/deblur", files=files, data={"sigma": f"{SIGMA}"}, headers=WAIT).json()
+    result = job["result"]
+    item = result["items"][0]
+    assert (result["method"], result["version"] >= 1) == ("dnet", True)
+    assert rms(np.array(item["x"]), truth) < 0.85 * rms(blurred, truth)
+    cards = {card["name"]: card for card in http.get("/models").json()["models"]}
+    assert cards["deblur"] == http.get("/models/deblur").json()
+    assert (cards["deblur"]["kind"], cards["oscillator"]["kind"]) == ("network", "deceptron")
 
 
 def test_openapi_shows_the_bodies(http: httpx.Client) -> None:
