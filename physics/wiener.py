@@ -10,7 +10,7 @@ autocorrelation is the large one's, decimated.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from physics.blur import Blur, periodic_kernel
 
@@ -72,6 +72,15 @@ def wiener_start(y: Tensor, filtered: Wiener) -> Tensor:
     """The linear estimate about the mean of y (about 0 where 0 lies beyond the border), in [0, 1]."""
     mean = y.mean((-2, -1), keepdim=True) * float(filtered.blur.border != "zero")
     return (mean + filtered(y - mean)).clamp(0.0, 1.0)
+
+
+def photograph_like(shape: torch.Size, generator: Generator) -> Tensor:
+    """Random fields (B, C, H, W) of the prior's spectrum, each of mean square 1: how photographs differ."""
+    height, width = shape[-2:]
+    prior = 1.0 / (_differences(height, width) + FLATNESS)
+    white = torch.randn(shape, generator=generator)
+    field: Tensor = torch.fft.irfft2(torch.fft.rfft2(white) * prior.sqrt(), s=(height, width))
+    return field / field.square().mean((-2, -1), keepdim=True).sqrt()
 
 
 def _differences(height: int, width: int) -> Tensor:

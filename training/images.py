@@ -170,8 +170,11 @@ class PaperImages:
 
     def batch(self, size: int, generator: Generator) -> Blurred:
         """Images of the set, with replacement."""
-        rows = torch.randint(self.count, (size,), generator=generator)
-        return Blurred(self.x[rows], self.y[rows], nominal_camera(), torch.full((size,), SQRT_NOISE / 2**0.5))
+        return self.rows(torch.randint(self.count, (size,), generator=generator))
+
+    def rows(self, rows: Tensor) -> Blurred:
+        """These images of the set."""
+        return Blurred(self.x[rows], self.y[rows], nominal_camera(), torch.full((len(rows),), SQRT_NOISE / 2**0.5))
 
 
 def nominal_camera() -> Blur:

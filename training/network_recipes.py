@@ -64,7 +64,7 @@ NETWORK_RECIPES = {
             network=NetworkConfig("shipped", steps=6, carried=8, **_UNET),
             source=Photographs,
             batches=6500,
-            learning_rate=1.5e-3,
+            learning_rate=1e-3,
         ),
         NetworkRecipe(
             name="deblur-oneshot",
@@ -73,7 +73,7 @@ NETWORK_RECIPES = {
             network=NetworkConfig("shipped", steps=1, carried=0, **_UNET),
             source=Photographs,
             batches=6500,
-            learning_rate=1.5e-3,
+            learning_rate=1e-3,
         ),
     )
 }

@@ -49,6 +49,9 @@ class NetworkTrainer:
         self.averaged = network_of(self.recipe.network)
         self.averaged.load_state_dict(self.network.state_dict())
         self.averaged.requires_grad_(False)
+        if self.recipe.half_precision:  # the U-Net alone: residuals in bfloat16 would be as coarse as the noise
+            unet = self.network.unet
+            unet.forward = torch.autocast("cpu", torch.bfloat16)(unet.forward)  # type: ignore[method-assign]
         self._parameters: list[nn.Parameter] = list(self.network.parameters())
         self._adam = torch.optim.Adam(self._parameters, lr=self.recipe.learning_rate, betas=(0.9, 0.99))
 
@@ -90,9 +93,7 @@ class NetworkTrainer:
         for group in self._adam.param_groups:
             group["lr"] = rate
         blurred = source.batch(recipe.batch_size, Generator().manual_seed(self.seed * 10_000_000 + i))
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half_precision):
-            steps = self.network(blurred.y, blurred.blur, blurred.noise_std)
-        loss = loss_of([x.float() for x in steps], blurred, recipe)
+        loss = loss_of(self.network(blurred.y, blurred.blur, blurred.noise_std), blurred, recipe)
         self._adam.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, recipe.gradient_clip)
