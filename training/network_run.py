@@ -25,19 +25,26 @@ from trust.images import ImageCalibration, calibrate_images
 
 VALIDATION_SEED, CALIBRATION_SEED = 1, 2
 CROP = 128  # pixels, of validation and calibration crops
-VALIDATION_CROPS, CALIBRATION_CROPS, KNOWN_CROPS = 96, 300, 400
+VALIDATION_CROPS, CALIBRATION_CROPS, KNOWN_CROPS, SMOKE_CROPS = 96, 300, 400, 4
+PAPER_IMAGES = 400
 
 
 def train_network(
-    name: str, out: Path, seed: int = 0, budget: str = "full", resume: bool = False, quiet: bool = False
+    recipe: str | NetworkRecipe,
+    out: Path,
+    seed: int = 0,
+    budget: str = "full",
+    resume: bool = False,
+    quiet: bool = False,
 ) -> Path:
     """Trains by a recipe and writes the checkpoint ``out/NAME/VERSION``.
 
     Returns:
         The checkpoint's directory.
     """
-    recipe = NETWORK_RECIPES[name] if budget == "full" else NETWORK_RECIPES[name].smoke()
-    trainer = NetworkTrainer(recipe, seed, out / name / f".resume-{budget}-{seed}.safetensors", quiet)
+    chosen = NETWORK_RECIPES[recipe] if isinstance(recipe, str) else recipe
+    chosen = chosen if budget == "full" else chosen.smoke()
+    trainer = NetworkTrainer(chosen, seed, out / chosen.name / f".resume-{budget}-{seed}.safetensors", quiet)
     trainer.run(resume)
     directory = keep(trainer, out, budget, quiet)
     trainer.finish()
@@ -49,10 +56,10 @@ def keep(trainer: NetworkTrainer, out: Path, budget: str, quiet: bool = False) -
     recipe, network = trainer.recipe, trainer.averaged.eval()
     smoke = budget == "smoke"
     if recipe.network.form == "paper":
-        metrics, calibration = paper_metrics(network, 8 if smoke else 400), None
+        metrics, calibration = paper_metrics(network, SMOKE_CROPS if smoke else PAPER_IMAGES), None
     else:
-        metrics = photograph_metrics(network, 2 if smoke else VALIDATION_CROPS)
-        calibration = calibrated(network, 20 if smoke else CALIBRATION_CROPS)
+        metrics = photograph_metrics(network, SMOKE_CROPS if smoke else VALIDATION_CROPS)
+        calibration = calibrated(network, SMOKE_CROPS if smoke else CALIBRATION_CROPS)
     manifest = _manifest(trainer, budget, metrics)
     directory = save(out, manifest, network, {"calibration": calibration.tensors()} if calibration else {})
     if not quiet:
@@ -138,7 +145,7 @@ def _manifest(trainer: NetworkTrainer, budget: str, metrics: dict[str, float]) -
             "batches": trainer.batches_done,
             "crops": trainer.batches_done * recipe.batch_size,
             "seconds": round(trainer.spent_s),
-            "calibration": CALIBRATION_CROPS if photographs else 0,
+            "calibration": (SMOKE_CROPS if budget == "smoke" else CALIBRATION_CROPS) if photographs else 0,
         },
         metrics=metrics,
         metrics_of_seeds={str(trainer.seed): metrics},

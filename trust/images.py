@@ -158,7 +158,7 @@ def statistics(x: Tensor) -> Tensor:
     tails = slopes.square().mean().sqrt() / size
     flat = (slopes.abs() < 0.1 * size).float().mean()
     skewness = ((plane - plane.mean()) / spread).pow(3).mean()
-    return torch.stack([spread.log(), size.log(), tails.clamp_max(50.0).log(), flat, skewness.clamp(-20.0, 20.0)])
+    return torch.stack([spread.log(), size.log(), tails.clamp(0.1, 50.0).log(), flat, skewness.clamp(-20.0, 20.0)])
 
 
 def _scores(

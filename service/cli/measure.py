@@ -42,11 +42,18 @@ def train(
     recipe: str, out: Path, seeds: tuple[int, ...], budget: str, resume: bool, device: Any, version: int | None
 ) -> None:
     """Train RECIPE (a shipped one, or one that an installed package registers) and write its checkpoint."""
+    from training.network_recipes import NETWORK_RECIPES
     from training.run import UnknownRecipe
     from training.run import train as run
     from training.trainer import CannotResume
 
     try:
+        if recipe in NETWORK_RECIPES:
+            from training.network_run import train_network
+
+            for seed in reversed(seeds):
+                click.echo(f"checkpoint: {train_network(recipe, out, seed, budget, resume)}")
+            return
         click.echo(f"checkpoint: {run(recipe, out, seeds, budget, resume, version=version, device=device)}")
     except UnknownRecipe as error:
         raise click.UsageError(str(error)) from None
