@@ -58,14 +58,19 @@ class Wiener:
 
     def __call__(self, y: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h factor, w factor)."""
-        factor, border = self.blur.factor, self.blur.border
-        wide = _joined(_joined(y, self.margins[0], -2, border), self.margins[1], -1, border)
+        factor = self.blur.factor
+        wide = self.continued(y)
         if factor > 1:
             wide = torch.fft.irfft2(torch.fft.rfft2(wide) * self.gain, s=wide.shape[-2:])
             wide = _spread(wide, factor)
         out: Tensor = torch.fft.irfft2(torch.fft.rfft2(wide) * self.transposed, s=wide.shape[-2:])
         height, width = self.blur.size_of_x(*self.size)
         return out[..., :height, :width]
+
+    def continued(self, y: Tensor) -> Tensor:
+        """y on the periodic grid: continued at its lower and right ends so that they meet the others."""
+        border = self.blur.border
+        return _joined(_joined(y, self.margins[0], -2, border), self.margins[1], -1, border)
 
 
 def wiener_start(y: Tensor, filtered: Wiener) -> Tensor:
