@@ -52,6 +52,15 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """Small grey images side by side, each with a label above: rows of (label, (H, W) in [0, 1]), all of one size."""
+
+    file: str
+    caption: str
+    rows: Sequence[Sequence[tuple[str, Tensor]]]
+
+
+@dataclass(frozen=True)
 class Trace:
     """The residual of a method's rows (N, T + 1), in units of the tolerance, and the CPU time (T + 1,) in seconds.
 

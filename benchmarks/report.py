@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import goals
-from benchmarks.charts import Figure
+from benchmarks.charts import Figure, Picture
 from benchmarks.goals import Goal
 from benchmarks.measure import Measured
 from solvers.solve import Rules
@@ -31,7 +31,7 @@ class Report:
 
     name: str
     command: str
-    sections: list[str | Figure] = field(default_factory=list)
+    sections: list[str | Figure | Picture] = field(default_factory=list)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
@@ -48,6 +48,14 @@ class Report:
     def figure(self, figure: Figure) -> None:
         """Adds a figure; the Markdown links it once it has been drawn."""
         self.sections.append(figure)
+
+    def picture(self, picture: Picture) -> None:
+        """Adds a sheet of images; linked likewise, and not kept in the JSON."""
+        self.sections.append(picture)
+
+    def pictures(self) -> list[Picture]:
+        """All sheets of images, in order."""
+        return [section for section in self.sections if isinstance(section, Picture)]
 
     def figures(self) -> list[Figure]:
         """All figures, in order."""

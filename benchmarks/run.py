@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import benchmarks.ablation
+import benchmarks.deblur
 import benchmarks.paper
 import benchmarks.peers
 import benchmarks.product
@@ -14,6 +15,7 @@ from benchmarks.measure import timed
 from benchmarks.report import Report
 from benchmarks.results import record
 from benchmarks.setup import Setup
+from benchmarks.sheet import paste
 from models.registry import Registry
 
 BENCHMARKS: dict[str, Callable[[Setup], Report]] = {
@@ -23,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Setup], Report]] = {
     "scaling": benchmarks.scaling.run,
     "peers": benchmarks.peers.run,
     "trust": benchmarks.trust.run,
+    "deblur": benchmarks.deblur.run,
 }
 
 
@@ -65,4 +68,4 @@ def _drawn(report: Report, out: Path) -> list[str]:
     except ImportError as error:
         sys.stderr.write(f"bench {report.name}: no figures ({error}); pip install 'deceptron-service[bench]'\n")
         return []
-    return draw(report.figures(), out)
+    return draw(report.figures(), out) + [paste(picture, out) for picture in report.pictures()]

@@ -25,7 +25,7 @@ from trust.images import ImageCalibration, calibrate_images
 
 VALIDATION_SEED, CALIBRATION_SEED = 1, 2
 CROP = 128  # pixels, of validation and calibration crops
-VALIDATION_CROPS, CALIBRATION_CROPS, KNOWN_CROPS, SMOKE_CROPS = 96, 300, 400, 4
+VALIDATION_CROPS, CALIBRATION_CROPS, KNOWN_CROPS, SMOKE_CROPS = 48, 200, 400, 4
 PAPER_IMAGES = 400
 
 
