@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from benchmarks.deblur_cases import Case, psnr
-from benchmarks.total_variation import total_variation
+from physics.total_variation import total_variation
+from physics.wiener import Wiener
 from solvers.image_plans import run_iterative
 from solvers.images import richardson_lucy, wiener
 from solvers.plans import rules_for
@@ -26,7 +28,8 @@ def _richardson_lucy(case: Case, iterations: float) -> Tensor:
 
 
 def _total_variation(case: Case, weight: float) -> Tensor:
-    return total_variation(case.y, case.blur, case.camera.noise_std, weight)
+    noise_std = torch.tensor([case.camera.noise_std])
+    return total_variation(case.y, Wiener.of(case.blur, noise_std, *case.y.shape[-2:]), noise_std, weight)
 
 
 def _iterative(name: str) -> Parametrised:

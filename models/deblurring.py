@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.deceptronnet import DeceptronNet, ImageNetwork
 from physics.blur import Blur
-from physics.wiener import Wiener, wiener_start
+from physics.wiener import Wiener
 
 Progress = Callable[[int, int], None]
 
@@ -43,7 +43,7 @@ def _restored(
         last: Tensor = network(y, blur, noise_std)[-1]
         return last
     linear = Wiener.of(blur, noise_std, *y.shape[-2:])
-    x = wiener_start(y, linear)
+    x = network.beginning(y, linear, noise_std)
     still, carried = network.still(y, x, blur, noise_std), network.nothing_carried(x)
     for t in range(network.config.steps):
         x, carried = network.step(t, x, carried, still, y, blur, linear)

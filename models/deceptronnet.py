@@ -3,7 +3,7 @@
     x <- x - sigma(gamma_t) dx_t,   dx_t = U(features(x_t, y, camera)),   t = 1..N
 
 Two forms. ``PaperNet`` is arXiv 2511.21076's v0: features [up(y), up(A x_t - y), x_t], start up(y), clipped every step.
-``DeceptronNet`` is the one we ship: it starts at the linear estimate x_0 and is shown the residual twice, as its
+``DeceptronNet`` is the one we ship: it starts at a classical estimate x_0 and is shown the residual twice, as its
 adjoint and through the linear estimator, beside x_t, x_0, y and the noise level; between the steps the U-Net hands
 itself a few channels; one set of weights serves all steps, kernels, noise levels and factors.
 """
@@ -17,9 +17,11 @@ from torch.nn.functional import interpolate
 
 from models.unet import HalfUNet, PaperUNet, padded, tiled
 from physics.blur import Blur
+from physics.total_variation import total_variation
 from physics.wiener import Wiener, wiener_start
 
 GAMMA_START = 0.7
+VARIATION_STEPS = 25
 QUIETEST = 1e-3  # noise levels below count as this
 
 
@@ -32,6 +34,7 @@ class NetworkConfig:
         steps: N.
         widths, blocks: of the U-Net, from its highest resolution down.
         carried: channels that the U-Net hands from step to step.
+        start: ``linear`` estimate, or the one under total ``variation`` (where the factor is 1).
     """
 
     form: Literal["paper", "shipped"]
@@ -39,6 +42,7 @@ class NetworkConfig:
     widths: tuple[int, ...] = (32, 64)
     blocks: tuple[int, ...] = ()
     carried: int = 0
+    start: Literal["linear", "variation"] = "linear"
 
 
 class PaperNet(nn.Module):
@@ -70,7 +74,7 @@ class DeceptronNet(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.start = config, config.start
         self.unet = HalfUNet(self.inputs, config.carried, config.widths, config.blocks)
         self.gamma = nn.Parameter(torch.full((config.steps,), GAMMA_START))
         self.bias = nn.Parameter(torch.zeros(config.steps, config.widths[0]))
@@ -78,13 +82,19 @@ class DeceptronNet(nn.Module):
     def forward(self, y: Tensor, blur: Blur, noise_std: Tensor) -> list[Tensor]:
         """y (B, 1, h, w), noise_std (B,) -> x after each step, (B, 1, H, W), not clipped."""
         linear = Wiener.of(blur, noise_std, *y.shape[-2:])
-        start = wiener_start(y, linear)
+        start = self.beginning(y, linear, noise_std)
         still = self.still(y, start, blur, noise_std)
         x, carried, steps = start, self.nothing_carried(start), []
         for t in range(self.config.steps):
             x, carried = self.step(t, x, carried, still, y, blur, linear)
             steps.append(x)
         return steps
+
+    def beginning(self, y: Tensor, linear: Wiener, noise_std: Tensor) -> Tensor:
+        """x_0 (B, 1, H, W)."""
+        if self.start == "variation" and linear.blur.factor == 1:
+            return total_variation(y, linear, noise_std, iterations=VARIATION_STEPS)
+        return wiener_start(y, linear)
 
     def still(self, y: Tensor, start: Tensor, blur: Blur, noise_std: Tensor) -> Tensor:
         """The features that no step changes: up(y), x_0, log noise level, (B, 3, H, W)."""

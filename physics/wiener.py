@@ -41,7 +41,7 @@ class Wiener:
         rows, columns = (0, 0) if blur.border == "periodic" else (-(-reach // factor) + MARGIN for reach in blur.reach)
         small = _even(height + 2 * rows) if rows else height, _even(width + 2 * columns) if columns else width
         large = small[0] * factor, small[1] * factor
-        prior = SLOPE_VARIANCE / (_differences(*large).to(noise_std) + FLATNESS)
+        prior = SLOPE_VARIANCE / (differences(*large).to(noise_std) + FLATNESS)
         block = noise_std.new_full((factor, factor), 1.0 / factor**2)
         corner = torch.nn.functional.pad(block, (0, large[1] - factor, 0, large[0] - factor))
         kernel = periodic_kernel(blur.kernel.to(noise_std), *large)
@@ -82,13 +82,13 @@ def wiener_start(y: Tensor, filtered: Wiener) -> Tensor:
 def photograph_like(shape: torch.Size, generator: Generator) -> Tensor:
     """Random fields (B, C, H, W) of the prior's spectrum, each of mean square 1: how photographs differ."""
     height, width = shape[-2:]
-    prior = 1.0 / (_differences(height, width) + FLATNESS)
+    prior = 1.0 / (differences(height, width) + FLATNESS)
     white = torch.randn(shape, generator=generator)
     field: Tensor = torch.fft.irfft2(torch.fft.rfft2(white) * prior.sqrt(), s=(height, width))
     return field / field.square().mean((-2, -1), keepdim=True).sqrt()
 
 
-def _differences(height: int, width: int) -> Tensor:
+def differences(height: int, width: int) -> Tensor:
     """|D|^2 = 4 - 2 cos w1 - 2 cos w2, half spectrum (H, W // 2 + 1)."""
     down = 2.0 - 2.0 * torch.cos(2.0 * torch.pi * torch.fft.fftfreq(height))
     across = 2.0 - 2.0 * torch.cos(2.0 * torch.pi * torch.fft.rfftfreq(width))

@@ -15,6 +15,7 @@ class NetworkRecipe:
         batches: how many; fewer where ``limit_s`` seconds end first: the learning rate then falls with the time.
         loss: ``log_mse`` counts easy and hard images alike; ``mse`` is the paper's.
         early: weight of the mean loss of all steps but the last.
+        linear_batches: so many first batches start at the linear estimate, which is cheaper.
         average: decay of the running mean of the weights, which is what is kept.
     """
 
@@ -30,6 +31,7 @@ class NetworkRecipe:
     limit_s: float | None = None
     early: float = 0.1
     warm_up: int = 100
+    linear_batches: int = 0
     average: float = 0.998
     gradient_clip: float = 1.0
     half_precision: bool = True
@@ -39,7 +41,7 @@ class NetworkRecipe:
         return replace(self, batches=3, batch_size=2, limit_s=None)
 
 
-_UNET = {"widths": (32, 64), "blocks": (0, 2)}
+WIDTHS, BLOCKS = (32, 64), (0, 2)
 
 NETWORK_RECIPES = {
     recipe.name: recipe
@@ -61,16 +63,17 @@ NETWORK_RECIPES = {
             name="deblur",
             version=1,
             title="Deblurring of photographs with a known point spread function",
-            network=NetworkConfig("shipped", steps=6, carried=8, **_UNET),
+            network=NetworkConfig("shipped", 6, WIDTHS, BLOCKS, carried=8, start="variation"),
             source=Photographs,
             batches=6500,
             learning_rate=1e-3,
+            linear_batches=4000,
         ),
         NetworkRecipe(
             name="deblur-oneshot",
             version=1,
             title="The same U-Net in one shot",
-            network=NetworkConfig("shipped", steps=1, carried=0, **_UNET),
+            network=NetworkConfig("shipped", 1, WIDTHS, BLOCKS),
             source=Photographs,
             batches=6500,
             learning_rate=1e-3,

@@ -20,7 +20,7 @@ from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from models.checkpoint import write_atomically
-from models.deceptronnet import ImageNetwork, network_of
+from models.deceptronnet import DeceptronNet, ImageNetwork, network_of
 from training.images import Blurred, Source
 from training.network_recipes import NetworkRecipe
 from training.trainer import LOG_INTERVAL_S, CannotResume
@@ -92,6 +92,8 @@ class NetworkTrainer:
         rate = recipe.learning_rate * _schedule(self._progress(), i, recipe.warm_up)
         for group in self._adam.param_groups:
             group["lr"] = rate
+        if isinstance(self.network, DeceptronNet):
+            self.network.start = "linear" if i < recipe.linear_batches else recipe.network.start
         blurred = source.batch(recipe.batch_size, Generator().manual_seed(self.seed * 10_000_000 + i))
         loss = loss_of(self.network(blurred.y, blurred.blur, blurred.noise_std), blurred, recipe)
         self._adam.zero_grad()

@@ -1,4 +1,4 @@
-"""The deblurring benchmark's material: kernels, crops, metrics, and total variation as it should be."""
+"""The deblurring benchmark's material: kernels, crops and metrics."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,7 @@ from skimage.metrics import structural_similarity
 from torch import Generator
 
 from benchmarks.deblur_cases import MARGIN, cameras, cases, psnr, ssim
-from benchmarks.total_variation import total_variation
-from physics.blur import Blur, gaussian_noise
-from physics.kernels import gaussian
-from physics.wiener import Wiener, wiener_start
+from physics.blur import Blur
 from training.photographs import Use
 
 
@@ -49,12 +46,3 @@ def test_psnr_leaves_the_border_out() -> None:
     y = x + 0.1
     y[..., 0, :] = 1.0
     assert psnr(y, x) == pytest.approx(20.0)
-
-
-def test_total_variation_keeps_edges_that_the_linear_estimate_blurs() -> None:
-    x = torch.full((1, 1, 64, 64), 0.3)
-    x[..., 20:44, 24:50] = 0.8
-    camera = Blur(gaussian(1.5))
-    y = gaussian_noise(camera.forward(x), 0.01, Generator().manual_seed(0))
-    linear = wiener_start(y, Wiener.of(camera, torch.tensor([0.01]), 64, 64))
-    assert psnr(total_variation(y, camera, 0.01, 0.1), x) > psnr(linear, x) + 3.0
