@@ -22,7 +22,7 @@ from models.deblurring import deblur
 from models.deceptronnet import ImageNetwork
 from physics.blur import Blur
 from physics.wiener import Wiener, photograph_like
-from trust.calibration import conformal_p, fisher_sum
+from trust.ranks import conformal_p
 from trust.verdict import SUSPECT_BELOW, verdict
 
 IMAGE_SCORES = ("rjcp_over_floor", "residual_to_noise", "residual_correlation", "statistics")
@@ -170,6 +170,11 @@ def _scores(
     misfit = abs(torch.tensor(max(of_residual["residual_to_noise"], 1e-6)).log().item())
     values = [rjcp_over_floor, misfit, abs(of_residual["residual_correlation"]), whitened.square().sum().item()]
     return torch.tensor(values, dtype=torch.float64)
+
+
+def fisher_sum(p_values: Tensor) -> Tensor:
+    """-2 sum log p over the columns of (B, S): (B,)."""
+    return -2.0 * p_values.log().sum(1)
 
 
 def _p_values(ascending: Tensor, scores: Tensor) -> Tensor:
