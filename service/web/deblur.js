@@ -19,6 +19,7 @@ const state = {
   own: null, // {file, url} of the person's picture
   before: null, // the same of what is shown
   kernel: null, // {file, kernel} of the person's own
+  turn: 0, // counts changes of the form
   running: null,
   shown: null, // {job, after: blob}
 };
@@ -49,6 +50,7 @@ const showMethod = () => { byId("deblur-method-note").textContent = methodNote(b
 const kernel = () => (kind() === "file" ? state.kernel?.kernel ?? null : kernelOf(specOf(kind())));
 
 async function changed() {
+  const turn = (state.turn += 1);
   clear();
   for (const name of Object.keys(KINDS)) show(`psf-${name}`, name === kind());
   show("psf-own", kind() === "file");
@@ -57,7 +59,9 @@ async function changed() {
   const now = kernel();
   show("psf-preview", Boolean(now));
   if (now) drawKernel(byId("psf-preview"), now);
-  state.before = source() === "own" ? state.own : now && (await example(now));
+  const before = source() === "own" ? state.own : now && (await example(now));
+  if (turn !== state.turn) return; // the slider has moved on meanwhile
+  state.before = before;
   if (state.before) showBefore();
   byId("deblur-run").disabled = !state.before || !now || Boolean(state.running);
 }

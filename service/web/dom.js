@@ -23,7 +23,7 @@ export const show = (id, shown) => { byId(id).hidden = !shown; };
 export function fillTable(table, head, sections) {
   const line = (cells, tag) => {
     const row = element("tr");
-    row.append(...cells.map((cell, i) => cellOf(cell, i === 0 && tag === "td" ? "th" : tag)));
+    row.append(...cells.map((cell, i) => (tag === "th" ? cellOf(cell, "th", "col") : i === 0 ? cellOf(cell, "th", "row") : cellOf(cell, "td"))));
     return row;
   };
   const bodies = sections.map(([title, rows]) => {
@@ -43,10 +43,10 @@ export function fillTable(table, head, sections) {
   table.replaceChildren(...(head.length ? [top] : []), ...bodies);
 }
 
-function cellOf(content, tag) {
+function cellOf(content, tag, scope) {
   const cell = element(tag);
   cell.append(content instanceof Node ? content : String(content));
-  if (tag === "th") cell.scope = cell.closest("thead") ? "col" : "row";
+  if (scope) cell.scope = scope;
   return cell;
 }
 

@@ -94,5 +94,3 @@ async function plot(name, report) {
     alwaysLegend: true,
   });
 }
-
-

@@ -5,6 +5,8 @@ import { savedKey } from "./api.js";
 
 export const MANY = 256; // observations above which fits and histories are not asked for: they would dwarf the answer
 
+const FEW = 8; // observations up to which error bars are asked for whatever they cost
+
 export class ConstraintError extends Error {}
 
 const numberOf = (id) => (byId(id).value.trim() === "" ? null : Number(byId(id).value));
@@ -54,6 +56,7 @@ export function requestOf(card, rows) {
   const body = { model: card.name, observations: rows, options, ...(constraint ? { constraint } : {}) };
   if (method === "compare") return { path: "compare", body };
   options.history = rows.length <= MANY;
+  if (rows.length <= FEW) body.uncertainty = true;
   return { path: "invert", body: { ...body, method } };
 }
 
@@ -76,7 +79,8 @@ const PYTHON_WORDS = { true: "True", false: "False", null: "None" };
 const python = (value) => JSON.stringify(value).replace(/"(?:[^"\\]|\\.)*"|\b(?:true|false|null)\b/g, (found) => PYTHON_WORDS[found] ?? found).replace(/,(?=\S)/g, ", ");
 
 export function pythonScript({ path, body }) {
-  const { model, method, observations, options, constraint } = body;
+  const { model, method, observations, constraint, uncertainty } = body;
+  const options = uncertainty ? { ...body.options, uncertainty } : body.options;
   const rows = observations.length <= 4 ? `np.array(${python(observations)})` : 'np.load("observations.npy")';
   const named = [
     ...(method ? [`method="${method}"`] : []),

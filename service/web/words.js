@@ -40,6 +40,12 @@ const SCORE_WORDS = {
   rjcp_observed: ["RJCP at the observation", "the same, with the inverse's slope taken at what was observed"],
   jacobian_jump: ["Jacobian jump", "how much the inverse's slope changes between observation and fit"],
   residual_to_noise: ["Residual to noise", "what the fit leaves unexplained; near one only noise is left"],
+  step_disagreement: ["Step disagreement", "how far solving had to go from the one-shot answer"],
+  physics_residual_to_noise: ["Residual under the physics", "the same against the true physics; the same figure where the model is the physics"],
+  residual_trend: ["Residual trend", "what is left along the sensors' slow modes: drift, offset"],
+  stillness: ["Stillness", "how still the stillest stretch of sensors is"],
+  unknown_oddness: ["Oddness of the answer", "how unlike those of training the unknowns are"],
+  active_bounds: ["Active bounds", "how many bounds hold the answer back"],
   mahalanobis: ["Distance", "how far the observation lies from those of training"],
 };
 export const scoreName = (score) => SCORE_WORDS[score]?.[0] ?? capital(score.replaceAll("_", " "));
