@@ -62,11 +62,16 @@ def invert(
 def models(url: str | None, key: str | None) -> None:
     """List the models."""
     rows = [["model", "version", "problem", "unknowns", "values per observation", "methods"]]
-    for card in _cards(url, key):
-        unknown, observation = (_shape_text(card[part]["shape"]) for part in ("unknown", "observation"))
-        rows.append([card["name"], card["version"], card["problem"], unknown, observation, " ".join(card["methods"])])
+    rows += [[card["name"], card["version"], *_about(card), " ".join(card["methods"])] for card in _cards(url, key)]
     for line in table(rows):
         click.echo(line)
+
+
+def _about(card: dict[str, Any]) -> tuple[str, str, str]:
+    """Problem, unknowns and values per observation; a network for images takes any size."""
+    if card.get("kind") == "network":
+        return "deblur", "an image", "an image"
+    return card["problem"], *(_shape_text(card[part]["shape"]) for part in ("unknown", "observation"))
 
 
 def solve(
@@ -109,9 +114,12 @@ def _cards(url: str | None, key: str | None) -> list[dict[str, Any]]:
         with Client(url, key=key, retries=RETRIES) as client:
             return client.models()
     from service.cli.local import open_inference
+    from service.deblurring.networks import Networks
 
     inference = open_inference()
-    return [inference.card(manifest.name, manifest.version) for manifest in inference.manifests()]
+    networks = Networks(inference.registry.root, inference.device)
+    cards = [inference.card(manifest.name, manifest.version) for manifest in inference.manifests()]
+    return cards + [networks.card(name) for name in networks.names()]
 
 
 def _shape_text(shape: Any) -> str:

@@ -1,14 +1,29 @@
 """The image networks of a checkpoint directory, loaded when first asked for. Safe to share between threads."""
 
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from models.checkpoint import CheckpointError
+from models.deceptronnet import ImageNetwork
 from models.registry import LoadedNetwork, Registry, UnknownCheckpoint
 from service.deblurring.spec import METHODS
 from service.errors import FieldError, ModelUnusable, ServiceError, UnknownModel
+from trust.images import ImageCalibration
+from trust.verdict import OUT_OF_RANGE_BELOW, SUSPECT_BELOW
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network on its device, with what its checkpoint knows of photographs in range (None: it is not calibrated)."""
+
+    loaded: LoadedNetwork
+    calibration: ImageCalibration | None
+
+    @property
+    def model(self) -> ImageNetwork:
+        return self.loaded.network
 
 
 class Networks:
@@ -17,7 +32,7 @@ class Networks:
     def __init__(self, checkpoints: Path, device: str) -> None:
         self.registry = Registry(checkpoints)
         self.device = device
-        self._loaded: dict[tuple[str, int], LoadedNetwork] = {}
+        self._loaded: dict[tuple[str, int], Network] = {}
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -37,7 +52,7 @@ class Networks:
         except CheckpointError as error:
             raise ModelUnusable(str(error)) from error
 
-    def load(self, name: str, version: int) -> LoadedNetwork:
+    def load(self, name: str, version: int) -> Network:
         """The network, verified."""
         with self._lock:
             if (name, version) not in self._loaded:
@@ -51,20 +66,23 @@ class Networks:
             return False
         return True
 
-    def _read(self, name: str, version: int) -> LoadedNetwork:
+    def _read(self, name: str, version: int) -> Network:
         try:
             found = self.registry.load_network(name, version)
+            calibration = ImageCalibration.from_tensors(found.calibration) if found.calibration else None
         except UnknownCheckpoint as error:
             raise UnknownModel(str(error)) from error
         except CheckpointError as error:
             raise ModelUnusable(str(error)) from error
+        except KeyError as error:
+            raise ModelUnusable(f"model {name!r}: its calibration lacks {error}; train it again") from error
         found.network.to(self.device)
-        return found
+        return Network(found, calibration)
 
 
-def network_card(loaded: LoadedNetwork, versions: list[int]) -> dict[str, Any]:
+def network_card(network: Network, versions: list[int]) -> dict[str, Any]:
     """The model card of an image network."""
-    manifest = loaded.manifest
+    manifest, calibration = network.loaded.manifest, network.calibration
     return {
         "name": manifest.name,
         "kind": manifest.kind,
@@ -79,4 +97,10 @@ def network_card(loaded: LoadedNetwork, versions: list[int]) -> dict[str, Any]:
         ),
         "metrics": manifest.metrics,
         "metrics_of_seeds": manifest.metrics_of_seeds,
+        "calibration": {
+            "items": len(calibration.scores) if calibration else 0,
+            "quantiles": calibration.quantiles() if calibration else {},
+            "suspect_below": SUSPECT_BELOW,
+            "out_of_range_below": OUT_OF_RANGE_BELOW,
+        },
     }

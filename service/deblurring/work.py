@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from models.deblurring import deblur
-from models.registry import LoadedNetwork
 from physics.blur import Blur, Border
 from physics.noise_estimate import estimate_noise_std, noise_level
-from service.deblurring.networks import Networks
+from service.deblurring.networks import Network, Networks
 from service.deblurring.spec import NETWORK, DeblurSpec
 from service.images import to_unit
+from trust.images import judge_image, judge_residual
 
 Progress = Callable[[int, int], None]
 
@@ -53,11 +53,12 @@ class Deblurring:
         noise_std = estimate_noise_std(image) if spec.noise_std is None else spec.noise_std
         y = torch.from_numpy(image)[None, None].to(self.device)
         blur = Blur(torch.tensor(kernel).to(self.device), cast(Border, spec.border), spec.factor)
-        loaded = self.networks.load(spec.model, spec.version) if spec.version is not None else None
+        network = self.networks.load(spec.model, spec.version) if spec.version is not None else None
         began = time.perf_counter()
-        x, iterations = _solve(spec, loaded, y, blur, noise_std, progress)
+        x, iterations = _solve(spec, network, y, blur, noise_std, progress)
         solved = time.perf_counter()
-        residual_rms = float((blur.forward(x) - y).square().mean().sqrt())
+        diagnostics = _judge(network, x, y, blur, noise_std)
+        residual_rms = diagnostics.pop("residual_rms")
         reached = residual_rms <= noise_level(y.numel()) * noise_std
         item = {
             "status": "converged" if reached else "max_iterations",
@@ -65,7 +66,7 @@ class Deblurring:
             "iterations": iterations,
             "residual_rms": residual_rms,
             "noise_std": noise_std,
-            "diagnostics": {"residual_to_noise": residual_rms / noise_std},
+            "diagnostics": diagnostics,
             "error": None,
         }
         found = np.asarray(x[0, 0].cpu().numpy(), dtype=np.float32)
@@ -73,12 +74,19 @@ class Deblurring:
 
 
 def _solve(
-    spec: DeblurSpec, loaded: LoadedNetwork | None, y: Tensor, blur: Blur, noise_std: float, progress: Progress | None
+    spec: DeblurSpec, network: Network | None, y: Tensor, blur: Blur, noise_std: float, progress: Progress | None
 ) -> tuple[Tensor, int]:
     """x (1, 1, H, W), and how many iterations it took."""
-    if loaded is not None:
-        return deblur(loaded.network, y, blur, noise_std, progress), loaded.network.config.steps
+    if network is not None:
+        return deblur(network.model, y, blur, noise_std, progress), network.model.config.steps
     # Late: it brings SciPy along, a tenth of a second that a network does without.
     from service.deblurring.classics import solve_classically
 
     return solve_classically(spec, y, blur, noise_std)
+
+
+def _judge(network: Network | None, x: Tensor, y: Tensor, blur: Blur, noise_std: float) -> dict[str, Any]:
+    """The network's diagnostics, ranked where its checkpoint is calibrated; of other methods the residual's."""
+    if network is None or network.calibration is None:
+        return judge_residual(x, y, blur, noise_std)[0]
+    return judge_image(network.model, network.calibration, x, y, blur, noise_std)[0]

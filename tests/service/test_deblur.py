@@ -184,6 +184,7 @@ def test_the_network_is_the_default(http: httpx.Client, channels: int) -> None:
     item = result["items"][0]
     assert (result["method"], result["version"] >= 1) == ("dnet", True)
     assert rms(np.array(item["x"]), truth) < 0.85 * rms(blurred, truth)
+    assert item["diagnostics"]["verdict"] in ("in_range", "suspect", "out_of_range")
     cards = {card["name"]: card for card in http.get("/models").json()["models"]}
     assert cards["deblur"] == http.get("/models/deblur").json()
     assert (cards["deblur"]["kind"], cards["oscillator"]["kind"]) == ("network", "deceptron")

@@ -1,6 +1,7 @@
 """`deceptron deblur` and the clients' `deblur`, with a service and without."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from service.client import AsyncClient, Client, ClientError, DeblurOptions, Problem
 from service.images import decode_image
+from tests.models.stored import store_network
 from tests.service.conftest import Service
 from tests.service.test_cli import deceptron
 from tests.service.test_deblur import GREY, SIGMA, observed, picture, rms
@@ -84,3 +86,11 @@ def test_the_async_client(service: Service) -> None:
             return [one.x.shape for one in found]
 
     assert asyncio.run(both()) == [(48, 64), (48, 64)]
+
+
+def test_networks_are_listed_beside_the_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_network(tmp_path, name="sharper")
+    monkeypatch.setenv("DECEPTRON_CHECKPOINTS", str(tmp_path))
+    code, said, complaints = deceptron("models")
+    assert code == 0, complaints
+    assert re.search(r"sharper\s+1\s+deblur\s+an image\s+an image\s+dnet wiener", said), said

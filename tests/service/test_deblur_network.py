@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.checkpoint import save
 from physics.blur import Blur
 from physics.kernels import gaussian
 from service.deblurring.handler import DeblurHandler
@@ -19,18 +20,21 @@ from service.deblurring.spec import DeblurSpec, pack
 from service.deblurring.work import Deblurring
 from service.errors import ModelUnusable, UnknownModel
 from service.images import Picture
-from tests.models.stored import store_network
+from tests.models.stored import network, network_manifest_of, store_network
 from tests.scenes import scene
+from trust.images import calibrate_images
 
 KERNEL = gaussian(1.2)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two small networks, one of them named deblur."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    for name in ("deblur", "plain"):
-        store_network(folder, name=name)
+    """A small calibrated network named deblur, and one without a calibration."""
+    made, blur, folder = network().eval(), Blur(KERNEL), tmp_path_factory.mktemp("checkpoints")
+    crops = [torch.from_numpy(scene(32, 32, seed=i))[None] for i in range(8)]
+    calibration = calibrate_images(made, crops, [(blur.forward(crop), blur, 0.01) for crop in crops])
+    save(folder, network_manifest_of(name="deblur"), made, {"calibration": calibration.tensors()})
+    save(folder, network_manifest_of(name="plain"), made, {})
     return folder
 
 
@@ -59,13 +63,24 @@ def test_an_answer_with_its_diagnostics(deblurring: Deblurring, factor: int) -> 
     assert (found.item["solved_by"], found.item["iterations"], found.item["error"]) == ("dnet", 2, None)
     assert found.item["noise_std"] == pytest.approx(0.01, rel=0.4)
     diagnostics = found.item["diagnostics"]
+    assert {"rjcp", "rjcp_p_value", "residual_to_noise", "p_value", "verdict", "reasons"} <= set(diagnostics)
+    assert diagnostics["verdict"] in ("in_range", "suspect", "out_of_range")
     assert diagnostics["residual_to_noise"] == pytest.approx(found.item["residual_rms"] / found.item["noise_std"])
+
+
+def test_without_a_calibration_there_is_no_verdict(deblurring: Deblurring) -> None:
+    diagnostics = deblurring.restore(spec("plain"), KERNEL.numpy(), observed()[0]).item["diagnostics"]
+    assert "residual_to_noise" in diagnostics
+    assert "verdict" not in diagnostics
 
 
 def test_channels_are_joined(deblurring: Deblurring) -> None:
     done = [deblurring.restore(spec(), KERNEL.numpy(), channel) for channel in observed(3)]
     items = [one.item for one in done]
     item = joined(items)
+    own = [one["diagnostics"]["p_value"] for one in items]
+    assert item["diagnostics"]["p_value"] == pytest.approx(min(1.0, 3 * min(own)))
+    assert item["diagnostics"]["rjcp"] == pytest.approx(np.mean([one["diagnostics"]["rjcp"] for one in items]))
     assert merged([one.x for one in done]).shape == (40, 50, 3)
     assert item["residual_rms"] == pytest.approx(np.sqrt(np.mean([one["residual_rms"] ** 2 for one in items])))
     assert joined(items[:1]) == items[0]
@@ -85,7 +100,8 @@ def test_cards_and_warm_up(root: Path) -> None:
     networks = Networks(root, "cpu")
     Deblurring(networks).warm()
     assert networks.names() == ["deblur", "plain"]
-    card = networks.card("deblur")
+    card, plain = networks.card("deblur"), networks.card("plain")
+    assert (card["calibration"]["items"], plain["calibration"]["items"]) == (8, 0)
     assert (card["kind"], card["version"], card["versions"]) == ("network", 1, [1])
     assert card["methods"][0] == "dnet"
     assert {"title", "metrics", "training", "images", "architecture"} <= set(card)
@@ -95,7 +111,9 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
     networks = Networks(tmp_path, "cpu")
     with pytest.raises(UnknownModel, match="no model named 'deblur'"):
         networks.version("deblur")
-    directory = store_network(tmp_path, name="deblur")
+    directory = store_network(tmp_path, name="deblur")  # its calibration holds scores only
+    with pytest.raises(ModelUnusable, match="its calibration lacks 'fisher'"):
+        networks.load("deblur", 1)
     (directory / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelUnusable, match="does not match"):
         networks.load("deblur", 1)
