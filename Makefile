@@ -7,7 +7,7 @@ PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test lint format clean
+.PHONY: help setup run demo test fuzz lint format clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -23,6 +23,9 @@ demo: setup ## start the service, answer one real observation, stop
 
 test: lint ## check style and types, then run all tests
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+fuzz: setup ## long: fuzz a live service and the readers of bodies; writes docs/results/fuzz.md
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: setup ## check style and types
 	$(BIN)/ruff format --check .

@@ -3,26 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import cache, partial
 
 from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from service.deblurring.networks import Networks
-from service.deblurring.schemas import DeblurForm, DeblurRequestBody
 from service.inference import Inference
 from service.logs import RequestLog
 from service.metrics.api import ApiMetrics, CountRequests
+from service.openapi import document
 from service.protocols.um_bridge import Bridge
 from service.queue.connection import connect_async
 from service.queue.jobs import JobStore
 from service.queue.window import Windows
-from service.responses import PROBLEM, install_error_handlers
+from service.responses import install_error_handlers
 from service.rjcp import RjcpWatch
-from service.routes import console, deblur, health, jobs, metrics, models, open_inference, solve, um_bridge
-from service.schemas import CompareRequest, InvertRequest, ProblemDocument
-from service.security.access import Gate
+from service.routes import console, deblur, docs, health, jobs, metrics, models, open_inference, solve, um_bridge
+from service.security.access import Gate, Policy
 from service.security.headers import SecurityHeaders
 from service.security.policy import access_policy
 from service.settings import Settings, load_settings
@@ -63,46 +61,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=running_version(),
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
+        redoc_url=None,
         dependencies=[Depends(only_own_jobs)],
-        responses={"default": {"model": ProblemDocument, "description": "any error (RFC 9457)"}},
     )
-    for part in (solve, deblur, jobs, models, health, metrics, open_inference, um_bridge, console):
+    for part in (solve, deblur, jobs, models, health, metrics, open_inference, um_bridge, console, docs):
         app.include_router(part.router)
     install_error_handlers(app)
-    _surround(app, settings)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    policy = access_policy(settings)
+    _surround(app, settings, policy)
+    app.openapi = cache(partial(document, app, policy.keys is not None))  # type: ignore[method-assign]
     return app
 
 
-def _surround(app: FastAPI, settings: Settings) -> None:
+def _surround(app: FastAPI, settings: Settings, policy: Policy) -> None:
     """What every request passes, from the inside out: the gate, the counters, the log, the headers."""
     app.state.metrics = ApiMetrics(running_version(), running_commit(settings))
-    app.add_middleware(Gate, policy=access_policy(settings))
+    app.add_middleware(Gate, policy=policy)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     app.add_middleware(RequestLog)
     app.add_middleware(SecurityHeaders)
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, with the bodies that are read by hand and with problem documents as the errors."""
-    if app.openapi_schema:
-        return app.openapi_schema
-    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    components = schema.setdefault("components", {}).setdefault("schemas", {})
-    for model in (InvertRequest, CompareRequest, DeblurRequestBody, DeblurForm):
-        definition = model.model_json_schema(ref_template="#/components/schemas/{model}")
-        components.update(definition.pop("$defs", {}))
-        components[model.__name__] = definition
-    for path in schema["paths"].values():
-        for operation in path.values():
-            _problem_errors(operation["responses"])
-    for unused in ("HTTPValidationError", "ValidationError"):
-        components.pop(unused, None)
-    app.openapi_schema = schema
-    return schema
-
-
-def _problem_errors(responses: dict[str, Any]) -> None:
-    responses.pop("422", None)  # FastAPI's own shape, which we never send
-    default = responses.get("default", {})
-    default["content"] = {PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}

@@ -11,11 +11,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from service.errors import FieldError, InvalidInput, ServiceError
 from service.schemas import field_path, sentence
 
 PROBLEM = "application/problem+json"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def dump_json(value: Any) -> bytes:
@@ -82,7 +84,17 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         404: f"there is nothing at {request.url.path[:200]}; GET /docs lists the endpoints",
         405: f"{request.method} is not possible at {request.url.path[:200]}",
     }.get(error.status_code, str(error.detail))
-    return problem(error.status_code, str(error.detail), detail, (), error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return problem(error.status_code, str(error.detail), detail, (), headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method of this path; the router names those of the first route alone that has it."""
+    routes = request.app.router.routes
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    return [m for m, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

@@ -39,16 +39,16 @@ class Asset:
     etag: str
 
 
-@lru_cache(maxsize=len(MEDIA_TYPES))
-def read_asset(name: str) -> Asset:
-    content = (WEB / name).read_bytes()
+@lru_cache(maxsize=64)
+def read_asset(path: Path) -> Asset:
+    content = path.read_bytes()
     return Asset(content, f'"{sha256(content).hexdigest()[:32]}"')
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 def page(request: Request) -> Response:
     """The console."""
-    return _serve(PAGE, request)
+    return serve_file(WEB / PAGE, MEDIA_TYPES[PAGE], request)
 
 
 @router.api_route("/static/{name:path}", methods=["GET", "HEAD"])
@@ -56,13 +56,14 @@ def static(name: str, request: Request) -> Response:
     """One of its files."""
     if name not in MEDIA_TYPES:
         raise NotFound("there is no such file")
-    return _serve(name, request)
+    return serve_file(WEB / name, MEDIA_TYPES[name], request)
 
 
-def _serve(name: str, request: Request) -> Response:
-    asset = read_asset(name)
+def serve_file(path: Path, media_type: str, request: Request) -> Response:
+    """A file of our pages, under their policy."""
+    asset = read_asset(path)
     # Always asked for again, and answered with 304 while nothing has changed: an update shows at once.
     headers = {**PAGE_HEADERS, "ETag": asset.etag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match") == asset.etag:
         return Response(status_code=304, headers=headers)
-    return Response(asset.content, headers=headers, media_type=MEDIA_TYPES[name])
+    return Response(asset.content, headers=headers, media_type=media_type)

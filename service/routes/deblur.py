@@ -10,6 +10,7 @@ from service.deblurring.forms import MULTIPART
 from service.deblurring.prepare import deblur_job, spec_of
 from service.deblurring.request import IMAGES, media_of, read_request
 from service.deblurring.schemas import DeblurParameters
+from service.openapi import errors
 from service.queue.records import JobStatus, NewJob
 from service.responses import JSON
 from service.routes.documents import full_document
@@ -19,7 +20,7 @@ from service.routes.solve import HEADERS, idempotency_key, queued
 from service.schemas import JobDocument
 from service.state import Services, Shared
 
-router = APIRouter(tags=["deblur"])
+router = APIRouter(tags=["deblur"], responses=errors(406, 409, 410, 415, 503))
 
 
 def _documented() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from service.errors import ServiceError, UnknownModel
+from service.openapi import errors
 from service.queue.records import WorkerInfo
 from service.responses import JSON
 from service.security.access import caller_of
@@ -49,14 +50,14 @@ async def health(services: Shared) -> Response:
     return JSON(document, 200 if ok else 503)
 
 
-@router.get("/rjcp", response_class=JSON)
+@router.get("/rjcp", response_class=JSON, responses=errors(503))
 async def rjcp(services: Shared) -> Response:
     """Per model: how its last answers compare with its calibration set, and whether that is still ok."""
     reports = await services.watch.reports()
     return JSON({"models": {name: report.document() for name, report in reports.items()}})
 
 
-@router.get("/rjcp/{model}", response_class=JSON)
+@router.get("/rjcp/{model}", response_class=JSON, responses=errors(404, 503))
 async def rjcp_of(model: str, services: Shared) -> Response:
     """One model's report, and the answers it rests on: time, RJCP, combined p-value and verdict of each."""
     report = (await services.watch.reports()).get(model)

@@ -10,6 +10,7 @@ from service.body import JSON as JSON_TYPE
 from service.body import NPY
 from service.deblurring.spec import KIND as PICTURE
 from service.errors import ServiceError
+from service.openapi import errors
 from service.queue.records import JobStatus
 from service.responses import JSON, dump_json
 from service.results import result_json, result_npy
@@ -19,7 +20,7 @@ from service.routes.pictures import PICTURE_MEDIA, PNG, picture_response
 from service.schemas import JobDocument
 from service.state import Services, Shared
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=errors(404, 503))
 _PING_S = 15
 
 
@@ -36,7 +37,7 @@ async def job(job_id: str, services: Shared, wait: Annotated[float, Query(ge=0, 
 
 @router.get(
     "/{job_id}/result",
-    responses={200: {"content": {JSON_TYPE: {}, NPY: {}, PNG: {}}}, 409: {"description": "not finished"}},
+    responses={200: {"content": {JSON_TYPE: {}, NPY: {}, PNG: {}}}, **errors(406, 409, 410)},
     response_class=Response,
 )
 async def result(job_id: str, request: Request, services: Shared, arrays: bool = True) -> Response:

@@ -5,6 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.errors import ServiceError
 from service.metrics.api import ApiMetrics
+from service.openapi import errors
 from service.responses import JSON
 from service.state import Services, Shared
 
@@ -19,7 +20,7 @@ async def metrics(request: Request, services: Shared) -> Response:
     return Response(found.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/workers", response_class=JSON)
+@router.get("/workers", response_class=JSON, responses=errors(503))
 async def workers(services: Shared) -> Response:
     """The workers' addresses, as Prometheus' HTTP service discovery reads them."""
     alive = await services.live_workers()

@@ -4,10 +4,11 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from service.openapi import errors
 from service.responses import JSON
 from service.state import Services, Shared
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = APIRouter(prefix="/models", tags=["models"], responses=errors(404, 503))
 
 
 @router.get("", response_class=JSON)

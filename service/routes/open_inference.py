@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.body import read_body
 from service.errors import InvalidInput, NotInTime, ServiceError
+from service.openapi import errors
 from service.prepare import job_of, query_data
 from service.protocols import open_inference as protocol
 from service.responses import JSON
@@ -25,7 +26,7 @@ class _Route(ExplainedRoute):
         return {"error": error.detail}
 
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=_Route)
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=_Route, responses=errors(404, 422, 503))
 _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "not ready"}}
 _INFER_BODY = {
     "requestBody": {
@@ -73,8 +74,10 @@ async def model_ready(name: str, services: Shared, version: str | None = None) -
     return JSON({"name": loaded.manifest.name, "ready": True})
 
 
-@router.post("/models/{name}/infer", response_class=JSON, openapi_extra=_INFER_BODY)
-@router.post("/models/{name}/versions/{version}/infer", response_class=JSON, openapi_extra=_INFER_BODY)
+@router.post("/models/{name}/infer", response_class=JSON, responses=errors(504), openapi_extra=_INFER_BODY)
+@router.post(
+    "/models/{name}/versions/{version}/infer", response_class=JSON, responses=errors(504), openapi_extra=_INFER_BODY
+)
 async def infer(name: str, request: Request, services: Shared, version: str | None = None) -> Response:
     """Observations in, reconstructions out, in one exchange; longer work belongs to POST /invert."""
     body = await read_body(request, services.settings.max_body_bytes)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from service.body import JSON as JSON_TYPE
 from service.body import NPY, content_type, read_body
 from service.errors import InvalidInput
+from service.openapi import errors
 from service.prepare import Kind, RawRequest, prepare
 from service.queue.records import JobStatus, NewJob
 from service.responses import JSON
@@ -16,7 +17,7 @@ from service.routes.documents import full_document, job_document
 from service.schemas import CompareRequest, InvertRequest, JobDocument, Options
 from service.state import Services, Shared
 
-router = APIRouter(tags=["solve"])
+router = APIRouter(tags=["solve"], responses=errors(404, 415, 503))
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 RETRY_AFTER_S = 1

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.body import parse_json, read_body
 from service.errors import ServiceError
+from service.openapi import errors
 from service.protocols.um_bridge import PROTOCOL_VERSION, SUPPORT
 from service.responses import JSON
 from service.routes.explained import ExplainedRoute
@@ -22,7 +23,7 @@ class _Route(ExplainedRoute):
         return {"error": {"type": kind, "message": error.detail}}
 
 
-router = APIRouter(tags=["um-bridge"], route_class=_Route)
+router = APIRouter(tags=["um-bridge"], route_class=_Route, responses=errors(404, 503))
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 

@@ -15,7 +15,7 @@ from service.security.rate import Buckets
 
 PUBLIC = frozenset({"/", "/docs", "/openapi.json", "/health/live", "/health/ready"})
 """What is answered without a key (GET and HEAD): pages without data, and what a load balancer must know."""
-PUBLIC_FOLDER = "/static/"
+PUBLIC_FOLDERS = ("/static/", "/docs/")
 _READING = ("GET", "HEAD")
 
 
@@ -104,8 +104,8 @@ def caller_of(request: Request) -> Caller:
 
 def is_public(method: str, path: str) -> bool:
     """Whether this is answered without a key."""
-    in_folder = path.startswith(PUBLIC_FOLDER) and "/" not in path.removeprefix(PUBLIC_FOLDER)
-    return method in _READING and (path in PUBLIC or in_folder)
+    folder, name = path[: path.rfind("/") + 1], path[path.rfind("/") + 1 :]
+    return method in _READING and (path in PUBLIC or (folder in PUBLIC_FOLDERS and name != ""))
 
 
 def _path(scope: Mapping[str, str]) -> str:

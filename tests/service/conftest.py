@@ -61,7 +61,7 @@ def parent_of(pid: int) -> int | None:
         return None
 
 
-def start_service(folder: Path, *options: str, **settings: str) -> Service:
+def start_service(folder: Path, *options: str, start_s: float = START_S, **settings: str) -> Service:
     """Start `deceptron serve` on a free port, its data and log in `folder`; returns once it says that it is ready."""
     log, said = folder / "service.log", folder / "said.txt"
     command = [*DECEPTRON, "serve", "--port", "0", "--data-dir", str(folder / "data"), *options]
@@ -71,7 +71,7 @@ def start_service(folder: Path, *options: str, **settings: str) -> Service:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=err, start_new_session=True)
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it, whichever test process stops it
     try:
-        wait_for(lambda: "ready at" in said.read_text() or process.poll() is not None, START_S)
+        wait_for(lambda: "ready at" in said.read_text() or process.poll() is not None, start_s)
         return Service(re.findall(r"ready at (\S+)", said.read_text())[0], process.pid, log)
     except BaseException as error:
         process.terminate()

@@ -107,3 +107,14 @@ def test_pages_have_a_policy_without_anything_unsafe(guarded: Guarded) -> None:
     for response in anyio.run(calls):
         if response.status_code != 404:  # the page itself is not a static file
             assert response.headers["content-security-policy"] == policy
+
+
+def test_a_wrong_method_is_told_every_right_one(guarded: Guarded) -> None:
+    async def calls() -> list[str]:
+        async with guarded.running() as client:
+            asked = [("PUT", "/jobs/0"), ("DELETE", "/invert"), ("POST", "/models")]
+            found = [await client.request(method, path, headers=guarded.header("admin")) for method, path in asked]
+            assert [response.status_code for response in found] == [405, 405, 405]
+            return [response.headers["allow"] for response in found]
+
+    assert anyio.run(calls) == ["GET, DELETE", "POST", "GET"]

@@ -10,12 +10,13 @@ import pytest
 
 from service.client import Client, Problem
 from service.security.keys import add_key
+from tests.fuzz.campaign import Findings, schemathesis
 from tests.service.conftest import DECEPTRON, ROOT, Service, start_service, stop_service
 
 
 # One test and not four: one service is started.
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_a_service_with_keys(tmp_path: Path, observation: np.ndarray) -> None:
     np.save(tmp_path / "one.npy", observation)
     (tmp_path / "data").mkdir()
@@ -25,6 +26,7 @@ def test_a_service_with_keys(tmp_path: Path, observation: np.ndarray) -> None:
         the_client_takes_a_key(own, observation, alice, bob)
         the_command_line_takes_a_key(own, tmp_path, alice)
         the_service_says_who_may(own, alice)
+        it_answers_as_it_documents(own, alice)
     finally:
         stop_service(own)
     log = own.log.read_text()
@@ -67,3 +69,17 @@ def the_service_says_who_may(own: Service, alice: str) -> None:
         assert "deceptron_queue_up 1.0" in http.get("/metrics", headers=headers).text
         assert http.get("/models", headers={**headers, "host": "evil.example"}).status_code == 421
         assert http.get("/models", headers={**headers, "origin": "https://evil.example"}).status_code == 403
+
+
+def it_answers_as_it_documents(own: Service, key: str | None) -> None:
+    """A few requests per operation, made from /openapi.json; `make fuzz` makes thousands."""
+    found = Findings()
+    schemathesis(found, own, 100, key, seed=3, phases="examples,fuzzing")
+    assert not found.bad
+    assert found.rows[0][2] >= 50
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_service_without_keys_answers_as_it_documents(service: Service) -> None:
+    it_answers_as_it_documents(service, None)
