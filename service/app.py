@@ -20,7 +20,7 @@ from service.queue.window import Windows
 from service.responses import install_error_handlers
 from service.rjcp import RjcpWatch
 from service.routes import console, deblur, docs, health, jobs, metrics, models, open_inference, solve, um_bridge
-from service.security.access import Gate, Policy
+from service.security.access import Gate
 from service.security.headers import SecurityHeaders
 from service.security.policy import access_policy
 from service.settings import Settings, load_settings
@@ -68,14 +68,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for part in (solve, deblur, jobs, models, health, metrics, open_inference, um_bridge, console, docs):
         app.include_router(part.router)
     install_error_handlers(app)
-    policy = access_policy(settings)
-    _surround(app, settings, policy)
-    app.openapi = cache(partial(document, app, policy.keys is not None))  # type: ignore[method-assign]
+    _surround(app, settings)
     return app
 
 
-def _surround(app: FastAPI, settings: Settings, policy: Policy) -> None:
-    """What every request passes, from the inside out: the gate, the counters, the log, the headers."""
+def _surround(app: FastAPI, settings: Settings) -> None:
+    """Its document, and what every request passes, from the inside out: gate, counters, log, headers."""
+    policy = access_policy(settings)
+    app.openapi = cache(partial(document, app, policy.keys is not None))  # type: ignore[method-assign]
     app.state.metrics = ApiMetrics(running_version(), running_commit(settings))
     app.add_middleware(Gate, policy=policy)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
