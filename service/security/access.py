@@ -15,7 +15,7 @@ from service.security.rate import Buckets
 
 PUBLIC = frozenset({"/", "/docs", "/openapi.json", "/health/live", "/health/ready"})
 """What is answered without a key (GET and HEAD): pages without data, and what a load balancer must know."""
-PUBLIC_FOLDERS = ("/static/", "/docs/")
+PUBLIC_FOLDERS = ("/static/", "/static/vendor/", "/docs/")
 _READING = ("GET", "HEAD")
 
 
