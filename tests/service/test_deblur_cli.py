@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.checkpoint import save
 from service.client import AsyncClient, Client, ClientError, DeblurOptions, Problem
 from service.images import decode_image
-from tests.models.stored import store_network
+from tests.models.stored import network, network_manifest_of
 from tests.service.conftest import Service
 from tests.service.test_cli import deceptron
 from tests.service.test_deblur import GREY, SIGMA, observed, picture, rms
@@ -89,7 +90,7 @@ def test_the_async_client(service: Service) -> None:
 
 
 def test_networks_are_listed_beside_the_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store_network(tmp_path, name="sharper")
+    save(tmp_path, network_manifest_of(name="sharper"), network(), {})
     monkeypatch.setenv("DECEPTRON_CHECKPOINTS", str(tmp_path))
     code, said, complaints = deceptron("models")
     assert code == 0, complaints
