@@ -7,7 +7,7 @@ PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test fuzz lint format clean
+.PHONY: help setup run demo test fuzz soak lint format clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,9 @@ test: lint ## check style and types, then run all tests
 
 fuzz: setup ## long: fuzz a live service and the readers of bodies; writes docs/results/fuzz.md
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+soak: setup ## twenty minutes of kills, cuts and drains under load; writes docs/results/soak.md
+	$(BIN)/python -m tests.faults.soak --out docs/results $(ARGS)
 
 lint: setup ## check style and types
 	$(BIN)/ruff format --check .

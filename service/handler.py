@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from service.arrays import decode_npy
+from service.arrays import decode_npy, encode_npy
 from service.deblurring.handler import DeblurHandler
 from service.deblurring.spec import is_deblur
 from service.deblurring.work import Deblurring
+from service.errors import SolveFailed
 from service.inference import Inference, SolveSpec
 from service.queue.worker import Outcome
-from service.results import split_answers
+from service.results import join_outcomes, split_answers
 
 
 class WorkHandler:
@@ -23,6 +24,19 @@ class WorkHandler:
     def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
         return (self._deblur if is_deblur(spec) else self._solve)(spec, payloads)
 
+    def split(self, spec: str, payload: bytes) -> Sequence[bytes]:
+        """Each observation as a payload of its own; a picture stays whole."""
+        return [payload] if is_deblur(spec) else self._solve.split(spec, payload)
+
+    def join(self, spec: str, answers: Sequence[Outcome | str]) -> Outcome:
+        """A payload's outcome from those of its parts; a str says why one has none. Raises SolveFailed."""
+        if not is_deblur(spec):
+            return self._solve.join(spec, answers)
+        [answer] = answers
+        if isinstance(answer, str):
+            raise SolveFailed(answer)
+        return answer
+
 
 class SolveHandler:
     """A queue handler around an Inference; every payload is the npy bytes of observations (b, m)."""
@@ -34,3 +48,12 @@ class SolveHandler:
         blocks = [decode_npy(payload, "payload") for payload in payloads]
         answers = self.inference.solve(SolveSpec.from_json(spec), np.concatenate(blocks))
         return split_answers(answers, [len(block) for block in blocks], self.inference.device, self.inference.engine)
+
+    def split(self, spec: str, payload: bytes) -> Sequence[bytes]:
+        """Each observation as a payload of its own."""
+        block = decode_npy(payload, "payload")
+        return [encode_npy(block[i : i + 1]) for i in range(len(block))]
+
+    def join(self, spec: str, answers: Sequence[Outcome | str]) -> Outcome:
+        """A payload's outcome from those of its observations; a str says why one has none. Raises SolveFailed."""
+        return join_outcomes(answers, len(SolveSpec.from_json(spec).methods))

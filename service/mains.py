@@ -1,6 +1,8 @@
-"""The two processes of the service: the API and a worker."""
+"""The processes of the service: the API, a worker, and the process apart in which a worker runs suspect items."""
 
+import os
 import socket
+import sys
 
 import structlog
 import torch
@@ -15,14 +17,16 @@ from service.inference import Inference
 from service.logs import configure_logs
 from service.metrics.worker import WorkerMetrics
 from service.monitor import WorkerMonitor
-from service.process import on_stop_signals
+from service.process import on_stop_signals, tell_where_time_ran_out
+from service.quarantine import Quarantine, Rescue, TimeLimited, attend
 from service.queue.window import WindowWriter
 from service.queue.worker import Worker
-from service.settings import Settings, SettingsError
+from service.settings import Settings, SettingsError, to_env
 from service.wiring import queue_limits, running_version, window_bounds, worker_config
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections: who closes first must not be left to chance
+QUARANTINE = (sys.executable, "-m", "service.cli", "quarantine")
 log = structlog.get_logger(__name__)
 
 
@@ -76,8 +80,23 @@ def run_worker(settings: Settings) -> None:
     info = {"metrics": address, "device": inference.device, "engine": inference.engine, "models": ",".join(models)}
     try:
         config, limits = worker_config(settings), queue_limits(settings)
-        worker = Worker(settings.redis_url, WorkHandler(inference, deblurring), config, limits, info, observer=monitor)
+        handler = WorkHandler(inference, deblurring)
+        timed = TimeLimited(handler, settings.solve_limit_s)
+        rescuer = Rescue(Quarantine(QUARANTINE, {**os.environ, **to_env(settings)}, settings.solve_limit_s), handler)
+        worker = Worker(settings.redis_url, timed, config, limits, info, observer=monitor, rescuer=rescuer)
     except ValueError as error:
         raise SettingsError(f"worker settings: {error}") from None
     on_stop_signals(worker.stop)
+    tell_where_time_ran_out()
     worker.run()
+
+
+def run_quarantine(settings: Settings, fd: int) -> None:
+    """Solve what may be poison, one item at a time, for the worker at the other end of ``fd``."""
+    configure_logs(settings.log_level, "quarantine")
+    torch.set_num_threads(settings.threads)
+    inference = Inference(settings.checkpoints, settings.device)
+    deblurring = Deblurring(Networks(settings.checkpoints, inference.device))
+    inference.warm()  # loading counts towards nobody's time limit
+    deblurring.warm()
+    attend(fd, WorkHandler(inference, deblurring))

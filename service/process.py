@@ -1,10 +1,13 @@
-"""What a long-running process does besides its work: end when its supervisor is gone, and stop on a signal."""
+"""What a long-running process does besides its work: end when its supervisor is gone, stop on a signal, keep time."""
 
+import faulthandler
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 POLL_S = 0.5
 EXIT_CONFIG = 78  # sysexits' EX_CONFIG: starting this process again cannot help
@@ -27,3 +30,18 @@ def on_stop_signals(stop: Callable[[], None]) -> None:
     """Call `stop` on SIGTERM and SIGINT; it must be safe in a signal handler (set a flag, no locks)."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop())
+
+
+def tell_where_time_ran_out() -> None:
+    """On SIGALRM, write to stderr where every thread stands; the process ends all the same."""
+    faulthandler.register(signal.SIGALRM, file=sys.stderr, all_threads=True, chain=True)
+
+
+@contextmanager
+def time_limit(limit_s: float) -> Iterator[None]:
+    """The block ends in time, or the process does, by SIGALRM: the kernel's timer needs no thread that still runs."""
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 
 from service.arrays import decode_npy, encode_npy
+from service.errors import SolveFailed
 from service.inference import Answer, SolveSpec
 from service.parts import ITEMS, META, X_PART, Parts, failed_item, reason_of
 from service.queue.records import ITEMS_PART
@@ -44,6 +45,30 @@ def _outcome(answers: Sequence[Answer], rows: slice, device: str, engine: str) -
     x = encode_npy(np.stack([answer.x[rows] for answer in answers]))
     parts = {X_PART: x, ITEMS: dump_json(items), META: dump_json(meta)}
     return Outcome(parts, failed, Notes(items, solve_s, diagnose_s))
+
+
+def join_outcomes(answers: Sequence[Outcome | str], methods: int) -> Outcome:
+    """One outcome from those of a chunk's items, each solved by itself; a str says why an item has none.
+
+    Raises SolveFailed when no item has an answer.
+    """
+    found = [answer.parts for answer in answers if isinstance(answer, Outcome)]
+    if not found:
+        raise SolveFailed(str(answers[0]))
+    width = decode_npy(found[0][X_PART]).shape[-1]
+    xs, columns = [], []
+    for answer in answers:
+        if isinstance(answer, Outcome):
+            xs.append(decode_npy(answer.parts[X_PART]))
+            columns.append(orjson.loads(answer.parts[ITEMS]))
+        else:
+            xs.append(np.full((methods, 1, width), np.nan))
+            columns.append([[failed_item(answer)] for _ in range(methods)])
+    items = [[item for column in columns for item in column[k]] for k in range(methods)]
+    metas = [orjson.loads(parts[META]) for parts in found]
+    meta = metas[0] | {name: sum(meta[name] for meta in metas) for name in ("solve_s", "diagnose_s")}
+    parts = {X_PART: encode_npy(np.concatenate(xs, axis=1)), ITEMS: dump_json(items), META: dump_json(meta)}
+    return Outcome(parts, sum(1 if isinstance(answer, str) else answer.failed for answer in answers))
 
 
 # ---------------------------------------------------------------------------------------------- API's side: decode

@@ -89,10 +89,16 @@ class Settings(BaseSettings):
     result_ttl_s: Positive = Field(default=3_600, description="How long a result is kept after its job ended.")
     record_ttl_s: Positive = Field(default=90_000, description="How long a job is remembered; without result: 410.")
     idempotency_ttl_s: Positive = Field(default=86_400, description="How long an Idempotency-Key is remembered.")
+    deadline_s: Seconds = Field(
+        default=86_400.0, description="How long a job may take; a request can ask for less (header Deadline-Seconds)."
+    )
     lease_s: Seconds = Field(default=10.0, description="Silence after which a worker's chunks go to another.")
     max_attempts: int = Field(default=3, ge=2, description="Attempts at a chunk before it is declared failed.")
 
     batch_items: Positive = Field(default=1024, description="Most observations a worker solves as one batch.")
+    solve_limit_s: Seconds = Field(
+        default=300.0, description="Longest a batch may take: beyond, its worker is ended, and the item at fault found."
+    )
     window_ms: float = Field(default=2.0, ge=0, description="How long a worker waits for a batch to fill.")
     heartbeat_s: Seconds = Field(default=2.0, description="Interval of a worker's sign of life.")
     reclaim_every_s: Seconds = Field(default=2.0, description="Interval of the search for abandoned chunks.")

@@ -1,7 +1,7 @@
 """What the routes share: one value in `app.state`, built when the app starts."""
 
 import asyncio
-import time
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -12,7 +12,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from service.deblurring.networks import Networks
-from service.errors import JobNotFound
+from service.errors import InvalidInput, JobNotFound
 from service.inference import Inference
 from service.protocols.um_bridge import Bridge
 from service.queue.jobs import JobStore
@@ -23,6 +23,8 @@ from service.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+SHORTEST_DEADLINE_S = 0.001
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,6})?")
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,12 @@ class Services:
         return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self.limiter)
 
     async def submit(self, request: Request, job: NewJob) -> Submitted:
-        """Queue a job as the caller's own: no other key will see it. Raises what JobStore.submit raises."""
-        return await self.store.submit(replace(job, owner=caller_of(request).id))
+        """Queue a job as the caller's own: no other key will see it. Raises as JobStore.submit does, InvalidInput."""
+        return await self.store.submit(replace(job, owner=caller_of(request).id, deadline_s=_deadline_s(request)))
 
     async def live_workers(self) -> list[WorkerInfo]:
-        """The workers heard of lately. Raises QueueUnavailable."""
-        oldest = time.time() - max(self.settings.lease_s, 3 * self.settings.heartbeat_s)
-        return [worker for worker in await self.store.workers() if worker.last_seen >= oldest]
+        """The workers heard of lately, by the queue server's clock: registrations expire. Raises QueueUnavailable."""
+        return await self.store.workers()
 
     async def wait(self, job_id: str, timeout_s: float) -> JobStatus:
         """The job once finished, or as it is after `timeout_s` or when the service stops. Raises JobNotFound."""
@@ -66,6 +67,13 @@ class Services:
         finally:
             for waiting in (task, stop):
                 waiting.cancel()
+
+
+def _deadline_s(request: Request) -> float | None:
+    given = request.headers.get("deadline-seconds")
+    if given is not None and not _SECONDS.fullmatch(given):
+        raise InvalidInput.at("Deadline-Seconds", "must be a number of seconds, like 30 or 0.5")
+    return None if given is None else max(float(given), SHORTEST_DEADLINE_S)
 
 
 def services_of(request: Request) -> Services:

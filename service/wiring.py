@@ -26,6 +26,7 @@ def queue_limits(settings: Settings) -> Limits:
         result_ttl_s=settings.result_ttl_s,
         record_ttl_s=settings.record_ttl_s,
         idempotency_ttl_s=settings.idempotency_ttl_s,
+        deadline_s=settings.deadline_s,
         lease_s=settings.lease_s,
         max_attempts=settings.max_attempts,
     )

@@ -10,7 +10,7 @@ from service.cli.invert import invert, models
 from service.cli.keys import keys
 from service.cli.measure import bench, train
 from service.cli.new_problem import new_problem
-from service.cli.serve import api, serve, worker
+from service.cli.serve import api, quarantine, serve, worker
 from service.cli.show import demo
 from service.client.types import ClientError, Unreachable
 from service.errors import DeviceUnavailable, ServiceError
@@ -24,7 +24,21 @@ def cli() -> None:
     """Inversion as a service: from an observation to the unknowns behind it, and whether to believe them."""
 
 
-for command in (serve, api, worker, invert, deblur, demo, models, keys, bench, train, new_problem, completion):
+for command in (
+    serve,
+    api,
+    worker,
+    quarantine,
+    invert,
+    deblur,
+    demo,
+    models,
+    keys,
+    bench,
+    train,
+    new_problem,
+    completion,
+):
     cli.add_command(command)
 
 

@@ -99,3 +99,13 @@ def worker(device: str | None, checkpoints: Path | None, supervisor: int | None)
     from service.mains import run_worker
 
     run_worker(settings)
+
+
+@click.command(hidden=True)
+@click.argument("fd", type=int)
+def quarantine(fd: int) -> None:
+    """Solve suspect items for a worker, which starts this process itself."""
+    from service.mains import run_quarantine
+    from service.settings import load_settings
+
+    run_quarantine(load_settings(), fd)

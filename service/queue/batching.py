@@ -7,6 +7,26 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
+class WorkerConfig:
+    """How a worker takes its work: batches of up to ``batch_items``, gathered for at most ``window_ms``."""
+
+    batch_items: int = 1024
+    window_ms: float = 2.0
+    block_ms: int = 1000
+    heartbeat_s: float = 2.0
+    reclaim_every_s: float = 2.0
+    sweep_every_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.block_ms <= 2000:
+            raise ValueError("block_ms must be in 1..2000: longer blocks meet the client's socket timeout")
+        if self.batch_items < 1 or self.window_ms < 0:
+            raise ValueError("batch_items must be positive and window_ms not negative")
+        if min(self.heartbeat_s, self.reclaim_every_s, self.sweep_every_s) <= 0:
+            raise ValueError("periods must be positive")
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a handler made of one payload: named parts, and how many of its items carry an error.
 
@@ -29,6 +49,14 @@ class Handler(Protocol):
 
     def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
         """One outcome a payload, in order; all payloads share ``spec``. An exception fails the whole group."""
+        ...
+
+
+class Rescuer(Protocol):
+    """The last resort for a chunk that failed alone."""
+
+    def __call__(self, spec: str, payload: bytes, error: Exception | None) -> Outcome:
+        """The chunk's outcome, made so that it can hurt nobody; ``error`` is what it raised (None: it died)."""
         ...
 
 

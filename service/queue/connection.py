@@ -10,14 +10,17 @@ import structlog
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from service.errors import QueueFull, QueueUnavailable
 
 OUTAGES = (RedisConnectionError, RedisTimeoutError, ReadOnlyError)
+# First words of a server that is there and cannot serve: its disk is full, a script hangs, its primary is away.
+UNWILLING = ("MISCONF", "BUSY ", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN")
 SOCKET_TIMEOUT_S = 10.0
+API_SOCKET_TIMEOUT_S = 5.0  # whoever waits for an answer hears soon that there is none
 CONNECT_TIMEOUT_S = 3.0
 RETRY_AFTER_S = 2.0
 
@@ -25,13 +28,16 @@ log = structlog.get_logger(__name__)
 
 
 def connect(url: str) -> redis.Redis:
-    """A blocking client; one immediate retry covers a pooled connection that the server has closed meanwhile."""
+    """A blocking client; one immediate retry covers a pooled connection that the server has closed meanwhile.
+
+    A server that is silent is not asked twice.
+    """
     return redis.Redis.from_url(
         url,
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
     )
 
 
@@ -40,10 +46,15 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_url(
         url,
         protocol=2,
-        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_timeout=API_SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        retry=AsyncRetry(NoBackoff(), 1),
+        retry=AsyncRetry(NoBackoff(), 1, (RedisConnectionError,)),
     )
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the server is away, or there and unable to serve: the same call may succeed later."""
+    return isinstance(error, OUTAGES) or (isinstance(error, ResponseError) and str(error).startswith(UNWILLING))
 
 
 @contextmanager
@@ -55,6 +66,10 @@ def outages_told() -> Iterator[None]:
         raise QueueUnavailable("the job queue is not reachable at the moment", retry_after_s=RETRY_AFTER_S) from error
     except OutOfMemoryError as error:
         raise QueueFull("the job queue's server is out of memory", retry_after_s=10.0) from error
+    except ResponseError as error:
+        if not is_outage(error):
+            raise
+        raise QueueUnavailable("the job queue cannot take this at the moment", retry_after_s=RETRY_AFTER_S) from error
 
 
 class Outage:

@@ -31,6 +31,8 @@ from service.queue.records import (
     NewJob,
     Submitted,
     WorkerInfo,
+    parse_job,
+    parse_worker,
 )
 
 __all__ = [
@@ -51,6 +53,7 @@ SUBSCRIBE_S = 0.25
 EVENT_GAP_S = 0.05  # progress of a job with thousands of chunks is told at most this often
 OUTAGE_S = 30.0  # how long an event stream sits out an absent server
 RESULTS_PER_TRIP = 256
+PING_S = 2.0
 
 
 class JobStore:
@@ -76,10 +79,14 @@ class JobStore:
         name = digest(f"{new.owner}\n{new.idempotency_key}") if new.idempotency_key is not None else ""
         limits = self._limits
         head = (job_id, name, new.request_digest, new.kind, new.model, new.spec, digest(new.spec))
-        bounds = (limits.max_queued_items, limits.max_queued_bytes, limits.idempotency_ttl_s, new.owner)
+        deadline_s = min(new.deadline_s or limits.deadline_s, limits.deadline_s)
+        times = (limits.idempotency_ttl_s, deadline_s)
+        bounds = (limits.max_queued_items, limits.max_queued_bytes, *times, new.owner)
         chunks = [part for chunk in new.chunks for part in (chunk.items, chunk.payload)]
         with outages_told():
             verdict, value = await self._scripts.run("submit", *head, *bounds, *chunks)
+            if verdict == b"full" and await self._end_overdue():
+                verdict, value = await self._scripts.run("submit", *head, *bounds, *chunks)
         if verdict == b"full":
             raise QueueFull("the job queue is full; try again later", retry_after_s=float(value))
         if verdict == b"conflict":
@@ -88,14 +95,28 @@ class JobStore:
 
     async def status(self, job_id: str) -> JobStatus:
         """The job as it is now; raises JobNotFound."""
+        record, deadline, now = await self._record(job_id)
+        if deadline is not None and now >= deadline and await self._end_overdue(job_id):
+            record, _, now = await self._record(job_id)
+        if not record:
+            raise JobNotFound(f"there is no job {job_id!r}")
+        return parse_job(job_id, record, now)
+
+    async def _record(self, job_id: str) -> tuple[dict[bytes, bytes], float | None, float]:
+        """The job's record (empty: there is none), its deadline until it has ended, and the server's time."""
         with outages_told():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.hgetall(self._keys.job(job_id))
+            pipeline.zscore(self._keys.deadlines, job_id)
             pipeline.time()
-            record, (seconds, microseconds) = await pipeline.execute()
-        if not record:
-            raise JobNotFound(f"there is no job {job_id!r}")
-        return _status(job_id, record, seconds + microseconds / 1e6)
+            record, deadline, (seconds, microseconds) = await pipeline.execute()
+        return record, deadline, seconds + microseconds / 1e6
+
+    async def _end_overdue(self, job_id: str = "") -> int:
+        """Ends the job, or some of all, whose deadlines have passed; answers how many that were."""
+        limits = self._limits
+        with outages_told():
+            return int(await self._scripts.run("overdue", limits.result_ttl_s, limits.record_ttl_s, job_id))
 
     async def owner(self, job_id: str) -> str | None:
         """Whose job it is, as submitted; None when there is no such job."""
@@ -172,7 +193,9 @@ class JobStore:
             for worker_id, _ in seen:
                 pipeline.hgetall(self._keys.worker(worker_id.decode()))
             infos = await pipeline.execute() if seen else []
-        found = [_worker(name.decode(), info, score) for (name, score), info in zip(seen, infos, strict=True) if info]
+        found = [
+            parse_worker(name.decode(), info, score) for (name, score), info in zip(seen, infos, strict=True) if info
+        ]
         return sorted(found, key=lambda worker: worker.id)
 
     async def depth(self) -> Depth:
@@ -190,9 +213,13 @@ class JobStore:
         return Depth(int(items or 0), int(size or 0), int(chunks), oldest_s)
 
     async def ping(self) -> None:
-        """Raises QueueUnavailable unless the server answers."""
-        with outages_told():
-            await self._client.execute_command("PING")  # type: ignore[no-untyped-call]
+        """Raises QueueUnavailable unless the server answers soon: whoever probes does not wait for long."""
+        try:
+            with outages_told():
+                async with asyncio.timeout(PING_S):
+                    await self._client.execute_command("PING")  # type: ignore[no-untyped-call]
+        except TimeoutError as error:
+            raise QueueUnavailable(f"the job queue has not answered within {PING_S:g} s") from error
 
     async def close(self) -> None:
         """Ends the shared subscription; the client stays the caller's to close."""
@@ -241,43 +268,3 @@ async def _any(changed: asyncio.Event, timeout_s: float) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(changed.wait(), timeout_s)
     changed.clear()
-
-
-def _status(job_id: str, record: Mapping[bytes, bytes], now: float) -> JobStatus:
-    def text(name: str) -> str | None:
-        value = record.get(name.encode())
-        return None if value is None else value.decode()
-
-    def number(name: str) -> float | None:
-        value = text(name)
-        return None if value is None else float(value)
-
-    expires_at = number("expires_at")
-    return JobStatus(
-        id=job_id,
-        kind=text("kind") or "",
-        model=text("model") or "",
-        status="expired" if expires_at is not None and now >= expires_at else text("status") or "",
-        done=int(text("done") or 0),
-        total=int(text("total") or 0),
-        created_at=number("created_at") or 0.0,
-        started_at=number("started_at"),
-        finished_at=number("finished_at"),
-        expires_at=expires_at,
-        error=text("error"),
-    )
-
-
-def _worker(worker_id: str, info: Mapping[bytes, bytes], last_seen: float) -> WorkerInfo:
-    facts: dict[str, Any] = {key.decode(): value.decode() for key, value in info.items()}
-    models = tuple(name for name in facts.get("models", "").split(",") if name)
-    return WorkerInfo(
-        id=worker_id,
-        host=facts.get("host", ""),
-        pid=int(facts.get("pid", 0)),
-        device=facts.get("device", ""),
-        engine=facts.get("engine", ""),
-        models=models,
-        last_seen=last_seen,
-        metrics=facts.get("metrics", ""),
-    )

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 GROUP = "workers"
-_LUA_NAMES = ("stream", "counters", "workers", "channel", "sweeping")
+_LUA_NAMES = ("stream", "counters", "workers", "channel", "sweeping", "deadlines")
 _LUA_KINDS = ("job", "chunk", "payload", "result", "idempotency", "worker", "window", "standing")
 
 
@@ -40,8 +40,13 @@ class Keys:
 
     @property
     def sweeping(self) -> str:
-        """Short-lived mark: somebody has just tidied up."""
+        """When somebody last tidied up (unix seconds)."""
         return f"{self.prefix}sweeping"
+
+    @property
+    def deadlines(self) -> str:
+        """Sorted set of the ids of unfinished jobs by the time at which they fail (unix seconds)."""
+        return f"{self.prefix}deadlines"
 
     def job(self, job_id: str) -> str:
         """Hash: the job's record."""

@@ -1,7 +1,8 @@
 """What goes into the queue and what it tells: plain frozen values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 # A chunk that never gave a result (poison, handler exception) has these two parts instead of the handler's.
 ERROR_PART: Final = "queue:error"
@@ -19,6 +20,7 @@ class Limits:
     result_ttl_s: float = 3600.0
     record_ttl_s: float = 90_000.0
     idempotency_ttl_s: float = 86_400.0
+    deadline_s: float = 86_400.0
     lease_s: float = 10.0
     max_attempts: int = 3
 
@@ -27,7 +29,7 @@ class Limits:
             raise ValueError("max_attempts must be at least 2: only a chunk that ran alone may be called poison")
         if min(self.max_queued_items, self.max_queued_bytes) < 1:
             raise ValueError("the queue's bounds must be positive")
-        if min(self.result_ttl_s, self.record_ttl_s, self.idempotency_ttl_s, self.lease_s) <= 0:
+        if min(self.result_ttl_s, self.record_ttl_s, self.idempotency_ttl_s, self.deadline_s, self.lease_s) <= 0:
             raise ValueError("lifetimes and the lease must be positive")
 
 
@@ -45,7 +47,10 @@ class Chunk:
 
 @dataclass(frozen=True)
 class NewJob:
-    """A job as it comes in. Chunks of equal ``spec`` may be run as one batch, whatever job they belong to."""
+    """A job as it comes in. Chunks of equal ``spec`` may be run as one batch, whatever job they belong to.
+
+    deadline_s: what has no result by then fails; None: the limits' own.
+    """
 
     kind: str
     model: str
@@ -54,6 +59,7 @@ class NewJob:
     idempotency_key: str | None
     request_digest: str
     owner: str = ""  # whose it is; idempotency keys of two owners never meet
+    deadline_s: float | None = None
 
     def __post_init__(self) -> None:
         if not self.chunks:
@@ -84,6 +90,12 @@ class JobStatus:
     expires_at: float | None
     error: str | None
 
+    @classmethod
+    def of_new(cls, job_id: str, new: NewJob, at: float) -> "JobStatus":
+        """A job as it is when it is put in."""
+        total = sum(chunk.items for chunk in new.chunks)
+        return cls(job_id, new.kind, new.model, "queued", 0, total, at, None, None, None, None)
+
     @property
     def finished(self) -> bool:
         """True once nothing will change any more."""
@@ -112,3 +124,46 @@ class Depth:
     bytes: int
     chunks: int
     oldest_s: float
+
+
+def parse_job(job_id: str, record: Mapping[bytes, bytes], now: float) -> JobStatus:
+    """A job's status from its hash in Redis; ``now`` is the server's time."""
+
+    def text(name: str) -> str | None:
+        value = record.get(name.encode())
+        return None if value is None else value.decode()
+
+    def number(name: str) -> float | None:
+        value = text(name)
+        return None if value is None else float(value)
+
+    expires_at = number("expires_at")
+    return JobStatus(
+        id=job_id,
+        kind=text("kind") or "",
+        model=text("model") or "",
+        status="expired" if expires_at is not None and now >= expires_at else text("status") or "",
+        done=int(text("done") or 0),
+        total=int(text("total") or 0),
+        created_at=number("created_at") or 0.0,
+        started_at=number("started_at"),
+        finished_at=number("finished_at"),
+        expires_at=expires_at,
+        error=text("error"),
+    )
+
+
+def parse_worker(worker_id: str, info: Mapping[bytes, bytes], last_seen: float) -> WorkerInfo:
+    """A worker from its hash in Redis and when it was last seen."""
+    facts: dict[str, Any] = {key.decode(): value.decode() for key, value in info.items()}
+    models = tuple(name for name in facts.get("models", "").split(",") if name)
+    return WorkerInfo(
+        id=worker_id,
+        host=facts.get("host", ""),
+        pid=int(facts.get("pid", 0)),
+        device=facts.get("device", ""),
+        engine=facts.get("engine", ""),
+        models=models,
+        last_seen=last_seen,
+        metrics=facts.get("metrics", ""),
+    )

@@ -5,14 +5,25 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError
 
-from service.queue.batching import Done, Entry, Finished, Handler, Observer, Outcome, Running, groups, parse_entries
-from service.queue.connection import OUTAGES, Outage, connect
+from service.queue.batching import (
+    Done,
+    Entry,
+    Finished,
+    Handler,
+    Observer,
+    Outcome,
+    Rescuer,
+    Running,
+    WorkerConfig,
+    groups,
+    parse_entries,
+)
+from service.queue.connection import Outage, connect, is_outage
 from service.queue.heartbeat import Heartbeat, Held
 from service.queue.keys import GROUP, Keys
 from service.queue.lua import Scripts
@@ -23,35 +34,17 @@ __all__ = ["Finished", "Handler", "Observer", "Outcome", "Worker", "WorkerConfig
 T = TypeVar("T")
 RECLAIM_COUNT = 16  # taken over at once, so that several survivors share a dead worker's load
 LONGEST_REASON = 300
+SPARE_ATTEMPTS = 2  # with a rescuer: what ends a worker that only watches is hardly the chunk
+GROUP_GONE = ("NOGROUP", "UNBLOCKED")  # the second comes while blocked, from Redis 7.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class WorkerConfig:
-    """How a worker takes its work: batches of up to ``batch_items``, gathered for at most ``window_ms``."""
-
-    batch_items: int = 1024
-    window_ms: float = 2.0
-    block_ms: int = 1000
-    heartbeat_s: float = 2.0
-    reclaim_every_s: float = 2.0
-    sweep_every_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.block_ms <= 2000:
-            raise ValueError("block_ms must be in 1..2000: longer blocks meet the client's socket timeout")
-        if self.batch_items < 1 or self.window_ms < 0:
-            raise ValueError("batch_items must be positive and window_ms not negative")
-        if min(self.heartbeat_s, self.reclaim_every_s, self.sweep_every_s) <= 0:
-            raise ValueError("periods must be positive")
 
 
 class Worker:
     """Runs ``handler`` on what the queue holds, from ``run()`` until ``stop()``.
 
     ``info`` describes the worker to the API: device, engine, models (comma-separated). Lost work is taken over by
-    others after ``limits.lease_s`` without a heartbeat.
+    others after ``limits.lease_s`` without a heartbeat. ``rescuer`` takes what ``limits.max_attempts`` would give up.
     """
 
     def __init__(
@@ -63,6 +56,7 @@ class Worker:
         info: Mapping[str, str],
         keys: Keys | None = None,
         observer: Observer | None = None,
+        rescuer: Rescuer | None = None,
     ) -> None:
         if config.heartbeat_s > limits.lease_s / 2:
             raise ValueError("heartbeat_s must be at most half of lease_s, or leases run out between two beats")
@@ -70,6 +64,7 @@ class Worker:
         self._url = redis_url
         self._handler = handler
         self._observer = observer
+        self._rescuer = rescuer
         self._config = config
         self._limits = limits
         self._info = {"host": socket.gethostname(), "pid": str(os.getpid()), **info}
@@ -81,10 +76,11 @@ class Worker:
         self._stopping = False  # a plain flag: stop() is called from signal handlers, where locks can deadlock
         self._next_reclaim = self._next_sweep = 0.0
         self._cursor = "0-0"
+        self._claims = 0
 
     def run(self) -> None:
-        """Works until ``stop()``; returns when everything held is finished and the worker is deregistered."""
-        self._persist(self._ensure_group)
+        """Works until ``stop()``; returns when the running batch is booked and the worker is deregistered."""
+        self._persist(lambda: self._scripts.run("group"))
         ttl_s = max(3 * self._config.heartbeat_s, self._limits.lease_s)
         heartbeat = Heartbeat(self._url, self._keys, self.id, self._info, self._held, self._config.heartbeat_s, ttl_s)
         heartbeat.start()
@@ -98,7 +94,7 @@ class Worker:
             self._client.close()
 
     def stop(self) -> None:
-        """Takes nothing new from now on; ``run()`` returns once what is held is done. Safe in a signal handler."""
+        """Begins nothing new from now on; what is held and not begun goes back. Safe in a signal handler."""
         self._stopping = True
 
     def _turn(self) -> None:
@@ -107,14 +103,16 @@ class Worker:
             entries = self._reclaim_if_due() or self._read()
             self._outage.over()
             for group in groups(entries, self._config.batch_items):
-                self._run_group(group)
-        except OUTAGES as error:
-            self._forget(error)
-        except ResponseError as error:
-            if "NOGROUP" not in str(error):
+                if not self._stopping:
+                    self._run_group(group)
+        except RedisError as error:
+            if is_outage(error):
+                self._forget(error)
+                return
+            if not str(error).startswith(GROUP_GONE):
                 raise
             self._held.clear()  # the server came back without its data
-            self._persist(self._ensure_group)
+            self._persist(lambda: self._scripts.run("group"))
 
     def _forget(self, error: Exception) -> None:
         """What a failed read may have taken is left to be reclaimed: its lease must not be renewed."""
@@ -170,6 +168,8 @@ class Worker:
             return
         self._next_sweep = time.monotonic() + self._config.sweep_every_s
         removed, items, size = self._scripts.run("sweep", self._config.sweep_every_s / 2)
+        while ended := self._scripts.run("overdue", self._limits.result_ttl_s, self._limits.record_ttl_s, ""):
+            log.warning("deadlines_passed", jobs=ended)
         if removed:
             log.info("stale_workers_removed", count=removed)
         if items or size:
@@ -182,6 +182,8 @@ class Worker:
             alone += self._run_batch(spec, batch)
         self._held.drop({entry.id for entry in entries} - {entry.id for entry in alone})
         for entry in alone:
+            if self._stopping:
+                return
             spec, single, _ = self._begin([entry], alone=True)
             if single:
                 self._run_batch(spec, single)
@@ -217,7 +219,16 @@ class Worker:
             log.warning("observer_failed", worker=self.id, error=_reason(error))
 
     def _outcomes(self, spec: str, batch: list[Running]) -> Sequence[Outcome]:
-        outcomes = self._handler(spec, [running.payload for running in batch])
+        rescuer, first = self._rescuer, batch[0]
+        if rescuer is not None and first.attempt >= self._limits.max_attempts:
+            return [rescuer(spec, first.payload, None)]
+        try:
+            outcomes = self._handler(spec, [running.payload for running in batch])
+        except Exception as error:
+            if rescuer is None or len(batch) > 1:
+                raise
+            log.warning("handler_failed_alone", worker=self.id, chunk=first.entry.chunk, error=_reason(error))
+            return [rescuer(spec, first.payload, error)]
         if len(outcomes) != len(batch):
             raise RuntimeError(f"the handler gave {len(outcomes)} outcomes for {len(batch)} payloads")
         return outcomes
@@ -225,7 +236,9 @@ class Worker:
     def _begin(self, entries: list[Entry], alone: bool) -> tuple[str, list[Running], list[Entry]]:
         """Claims the entries: their spec, those to run now, and those to be asked for again one by one."""
         limits = self._limits
-        rules = (int(alone), limits.max_attempts, limits.result_ttl_s, limits.record_ttl_s)
+        self._claims += 1  # names this call: repeated after a lost answer, it must not count a second attempt
+        most = limits.max_attempts + (0 if self._rescuer is None else SPARE_ATTEMPTS)
+        rules = (self._claims, int(alone), most, limits.result_ttl_s, limits.record_ttl_s)
         words = [word for entry in entries for word in (entry.chunk, entry.id)]
         spec, *verdicts = self._persist(lambda: self._scripts.run("begin", self.id, *rules, *words))
         answers = list(zip(entries, verdicts, strict=True))
@@ -254,7 +267,9 @@ class Worker:
         while True:
             try:
                 answer = call()
-            except OUTAGES as error:
+            except RedisError as error:
+                if not is_outage(error):
+                    raise
                 if self._stopping:
                     stop_by = stop_by or time.monotonic() + self._limits.lease_s
                 if stop_by is not None and time.monotonic() > stop_by:
@@ -264,17 +279,10 @@ class Worker:
             self._outage.over()
             return answer
 
-    def _ensure_group(self) -> None:
-        try:
-            self._client.xgroup_create(self._keys.stream, GROUP, id="0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
-
     def _leave(self) -> None:
         try:
-            pending = self._scripts.run("leave", self.id)
-        except (*OUTAGES, ResponseError) as error:
+            pending = self._scripts.run("leave", self.id, self._limits.lease_s)
+        except RedisError as error:
             log.warning("worker_not_deregistered", worker=self.id, error=str(error))
             return
         log.info("worker_stopped", worker=self.id, pending=pending)

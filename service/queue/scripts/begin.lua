@@ -1,8 +1,9 @@
 -- Claims chunks just before they run, counts the attempt, and hands out their payloads.
--- ARGV: worker, alone (0 or 1), max attempts, result ttl, record ttl (s), then chunk id and entry id of each.
+-- ARGV: worker, name of this call (the same when it is repeated after a lost answer), alone (0 or 1), max attempts,
+--       result ttl, record ttl (s), then chunk id and entry id of each.
 -- Answers {spec, {verdict, attempt, payload}, ...}; verdicts: run; alone (ask again for it by itself, nothing was
 -- counted); gone (someone else's, or canceled); failed (given up here).
-local worker, alone, max_attempts, result_ttl, record_ttl = unpack(ARGV, 1, 5)
+local worker, claim, alone, max_attempts, result_ttl, record_ttl = unpack(ARGV, 1, 6)
 max_attempts = tonumber(max_attempts)
 local answer, changed = {''}, {}
 
@@ -13,19 +14,24 @@ end
 
 local function begin(chunk, entry)
   if #redis.call('XPENDING', STREAM, GROUP, entry, entry, 1, worker) == 0 then return {'gone'} end
-  local record = redis.call('HMGET', chunk_key(chunk), 'state', 'attempts', 'job')
+  local record = redis.call('HMGET', chunk_key(chunk), 'state', 'attempts', 'job', 'owner', 'claim')
   if record[1] ~= 'queued' and record[1] ~= 'running' then
     drop_entry(entry)
     return {'gone'}
   end
   local attempts, job = tonumber(record[2]), record[3]
+  if end_if_overdue(job, result_ttl, record_ttl) then
+    changed[job] = true
+    return {'gone'}
+  end
+  if record[1] == 'running' and record[4] == worker and record[5] == claim then attempts = attempts - 1 end
   if attempts > 0 and alone ~= '1' then return {'alone'} end
   if attempts >= max_attempts then
     return fail(chunk, string.format('given up after %d attempts: the worker stopped or died each time', attempts))
   end
   local payload = redis.call('GET', payload_key(chunk))
   if not payload then return fail(chunk, 'the payload was lost') end
-  redis.call('HSET', chunk_key(chunk), 'state', 'running', 'owner', worker, 'attempts', attempts + 1)
+  redis.call('HSET', chunk_key(chunk), 'state', 'running', 'owner', worker, 'attempts', attempts + 1, 'claim', claim)
   if redis.call('HSETNX', job_key(job), 'started_at', stamp(now())) == 1 then
     redis.call('HSET', job_key(job), 'status', 'running')
     changed[job] = true
@@ -34,6 +40,6 @@ local function begin(chunk, entry)
   return {'run', attempts + 1, payload}
 end
 
-for i = 6, #ARGV, 2 do answer[#answer + 1] = begin(ARGV[i], ARGV[i + 1]) end
+for i = 7, #ARGV, 2 do answer[#answer + 1] = begin(ARGV[i], ARGV[i + 1]) end
 for job in pairs(changed) do redis.call('PUBLISH', CHANNEL, job) end
 return answer

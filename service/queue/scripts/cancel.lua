@@ -20,6 +20,7 @@ end
 
 if purge == '1' then
   redis.call('DEL', job_key(job))
+  redis.call('ZREM', DEADLINES, job)
   if redis.call('HGET', idempotency_key(name), 'job') == job then redis.call('DEL', idempotency_key(name)) end
 else
   close(job, 'canceled', result_ttl, record_ttl)

@@ -40,6 +40,7 @@ end
 local function close(job, status, result_ttl, record_ttl)
   local at = now()
   redis.call('HSET', job_key(job), 'status', status, 'finished_at', stamp(at))
+  redis.call('ZREM', DEADLINES, job)
   if status ~= 'canceled' then
     redis.call('HSET', job_key(job), 'expires_at', stamp(at + tonumber(result_ttl)))
   end
@@ -85,4 +86,23 @@ local function book(chunk, failed, reason, parts, result_ttl, record_ttl)
   release(chunk)
   settle(job, result_ttl, record_ttl)
   return job
+end
+
+-- Ends a job whose time is up, and says whether it was: what has a result keeps it, the rest fails.
+local function end_if_overdue(job, result_ttl, record_ttl)
+  local deadline = redis.call('ZSCORE', DEADLINES, job)
+  if not deadline or tonumber(deadline) > now() then return false end
+  local record = redis.call('HMGET', job_key(job), 'chunks', 'time_s')
+  if not record[1] then
+    redis.call('ZREM', DEADLINES, job)
+    return false
+  end
+  local reason = string.format('the deadline passed: the job had %g s', tonumber(record[2]))
+  for index = 0, tonumber(record[1]) - 1 do
+    local chunk = chunk_id(job, index)
+    if redis.call('HGET', chunk_key(chunk), 'state') ~= 'done' then
+      book(chunk, 0, reason, {}, result_ttl, record_ttl)
+    end
+  end
+  return true
 end

@@ -1,10 +1,10 @@
 -- One step from request to queued job: idempotency, bounds, record, payloads, entries.
--- ARGV: job, idempotency name or '', digest, kind, model, spec, spec hash, max items, max bytes, idempotency ttl (s), owner,
---       then items and payload of each chunk.
+-- ARGV: job, idempotency name or '', digest, kind, model, spec, spec hash, max items, max bytes, idempotency ttl (s),
+--       seconds until the job fails, owner, then items and payload of each chunk.
 -- Answers {'created' | 'existing' | 'conflict' | 'full', job id or seconds to wait}.
 local job, name, digest, kind, model, spec, spec_hash = unpack(ARGV, 1, 7)
-local max_items, max_bytes, idempotency_ttl, owner = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10], ARGV[11]
-local FIRST = 12
+local max_items, max_bytes, idempotency_ttl, deadline, owner = tonumber(ARGV[8]), tonumber(ARGV[9]), unpack(ARGV, 10, 12)
+local FIRST = 13
 
 -- The same call again, its first answer lost on the way: the job id is the caller's own.
 if redis.call('EXISTS', job_key(job)) == 1 then return {'created', job} end
@@ -36,7 +36,9 @@ end
 
 local count = (#ARGV - FIRST + 1) / 2
 redis.call('HSET', job_key(job), 'kind', kind, 'model', model, 'spec', spec, 'status', 'queued', 'chunks', count,
-  'total', items, 'done', 0, 'failed', 0, 'chunks_done', 0, 'idempotency', name, 'owner', owner, 'created_at', stamp(now()))
+  'total', items, 'done', 0, 'failed', 0, 'chunks_done', 0, 'idempotency', name, 'owner', owner, 'created_at', stamp(now()),
+  'time_s', deadline)
+redis.call('ZADD', DEADLINES, stamp(now() + tonumber(deadline)), job)
 for index = 0, count - 1 do
   local chunk, size, payload = chunk_id(job, index), ARGV[FIRST + 2 * index], ARGV[FIRST + 2 * index + 1]
   redis.call('SET', payload_key(chunk), payload)

@@ -1,7 +1,23 @@
 -- Tidies up, at most once per period in the whole fleet: dead workers, their empty consumers, drifted counters.
 -- ARGV: period (s). Answers {consumers removed, items drifted, bytes drifted}.
-local LONGEST = 20000
-if not redis.call('SET', SWEEPING, '1', 'NX', 'PX', milliseconds(ARGV[1])) then return {0, 0, 0} end
+local LONGEST, A_STEP = 20000, 1
+if redis.call('EXISTS', STREAM) == 0 then return {0, 0, 0} end
+
+-- A time and not a key that expires: neither a clock set forward nor one set back may stop the sweeping.
+local at, last = now(), tonumber(redis.call('GET', SWEEPING) or 0)
+local set_back = last - at > A_STEP
+if not set_back and at - last < tonumber(ARGV[1]) then return {0, 0, 0} end
+redis.call('SET', SWEEPING, stamp(at))
+
+-- By a clock that was set back, leases and registrations would live until it has caught up: they start anew.
+if set_back then
+  for _, entry in ipairs(redis.call('XPENDING', STREAM, GROUP, '-', '+', LONGEST)) do
+    redis.call('XCLAIM', STREAM, GROUP, entry[2], 0, entry[1], 'IDLE', 0, 'JUSTID')
+  end
+  for _, worker in ipairs(redis.call('ZRANGE', WORKERS, 0, -1)) do
+    redis.call('PEXPIRE', worker_key(worker), milliseconds(ARGV[1]))
+  end
+end
 
 for _, worker in ipairs(redis.call('ZRANGE', WORKERS, 0, -1)) do
   if redis.call('EXISTS', worker_key(worker)) == 0 then redis.call('ZREM', WORKERS, worker) end

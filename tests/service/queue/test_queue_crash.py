@@ -1,6 +1,7 @@
 """What happens when workers die, stall, raise or meet poison: nothing is lost, nothing is booked twice."""
 
 import asyncio
+import itertools
 import signal
 import threading
 from collections import Counter
@@ -24,9 +25,14 @@ def delivered(bench: Bench, worker: str) -> tuple[str, str]:
     return fields[b"chunk"].decode(), entry.decode()
 
 
-def begin(scripts: Scripts, worker: str, chunk: str, entry: str, alone: int = 1) -> list[bytes | int]:
-    """The script's verdict on one chunk."""
-    _, verdict = scripts.run("begin", worker, alone, 3, 60, 60, chunk, entry)
+CALLS = itertools.count()
+
+
+def begin(
+    scripts: Scripts, worker: str, chunk: str, entry: str, alone: int = 1, call: int | None = None
+) -> list[bytes | int]:
+    """The script's verdict on one chunk; ``call`` names the call, each a new one unless it is given."""
+    _, verdict = scripts.run("begin", worker, next(CALLS) if call is None else call, alone, 3, 60, 60, chunk, entry)
     return list(verdict)
 
 
@@ -130,7 +136,8 @@ async def test_a_late_owner_cannot_book(bench: Bench, store: JobStore, scripts: 
     assert not complete(scripts, "slow", chunk, 1, "late")
     assert (await store.status(submitted.job_id)).status == "running"
     assert complete(scripts, "quick", chunk, 2, "in time")
-    assert not complete(scripts, "quick", chunk, 2, "again")
+    assert complete(scripts, "quick", chunk, 2, "again")  # a repeated call is told that it is booked, and books nothing
+    assert not complete(scripts, "slow", chunk, 2, "again")
     assert await store.results(submitted.job_id) == [{"echo": b"in time"}]
     assert (await store.status(submitted.job_id)).done == 1
 
@@ -167,10 +174,33 @@ async def test_what_was_tried_before_is_not_begun_in_company(bench: Bench, store
     assert begin(scripts, "w", chunk, entry, alone=1)[:2] == [b"run", 2]
 
 
+async def test_a_call_repeated_after_a_lost_answer_counts_one_attempt(
+    bench: Bench, store: JobStore, scripts: Scripts
+) -> None:
+    await store.submit(job(b"x"))
+    chunk, entry = delivered(bench, "w")
+    for alone in (0, 1):  # the first attempt, in company; a second one, alone
+        before = alone + 1
+        for _ in range(5):
+            assert begin(scripts, "w", chunk, entry, alone=alone, call=100 + alone) == [b"run", before, b"x"]
+    assert begin(scripts, "w", chunk, entry) == [b"run", 3, b"x"]
+    assert begin(scripts, "w", chunk, entry) == [b"failed"]
+
+
+async def test_who_leaves_gives_back_what_it_never_began(bench: Bench, store: JobStore, scripts: Scripts) -> None:
+    submitted = await store.submit(job(b"x", b"y"))
+    held = [delivered(bench, "leaving") for _ in range(2)]
+    bench.client.xclaim(bench.keys.stream, GROUP, "other", 0, [held[1][1]])
+    assert scripts.run("leave", "leaving", 5) == 1
+    answer = bench.client.xautoclaim(bench.keys.stream, GROUP, "next", 5000, start_id="0-0")
+    assert [entry for entry, _ in answer[1]] == [held[0][1].encode()]  # at once, and not the other's
+    assert (await store.status(submitted.job_id)).status == "queued"
+
+
 async def test_a_consumer_with_pending_work_is_not_deleted(bench: Bench, store: JobStore, scripts: Scripts) -> None:
     await store.submit(job(b"x"))
     delivered(bench, "leaving")
-    assert scripts.run("leave", "leaving") == 1
+    assert scripts.run("leave", "leaving", 5) == 1
     scripts.run("sweep", 0.001)
     assert "leaving" in bench.consumers()
     assert bench.pending() == 1

@@ -1,0 +1,213 @@
+"""Items that may be poison run in a process apart: what ends it, or never ends in it, costs nobody else an answer."""
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+import structlog
+
+from service.errors import SolveFailed
+from service.process import time_limit
+from service.queue.batching import Handler, Outcome
+
+START_S = 300.0  # torch and the models are loaded first
+KEPT_S = 30.0
+MOST_DEATHS = 8
+GONE_S = 5.0  # a process whose line is cut is about to be gone
+ORPHAN_S = 5.0  # how far beyond the limit a process goes that nobody watches any more
+Answer = Outcome | str
+
+log = structlog.get_logger(__name__)
+
+
+class Divisible(Handler, Protocol):
+    """A handler whose payloads can be taken apart, and whose answers can be put together again."""
+
+    def split(self, spec: str, payload: bytes) -> Sequence[bytes]:
+        """The payload's items, each a payload of its own; the payload itself when it cannot be divided."""
+        ...
+
+    def join(self, spec: str, answers: Sequence[Answer]) -> Outcome:
+        """The payload's outcome from those of its items; a str says why an item has none. Raises SolveFailed."""
+        ...
+
+
+class TimeLimited:
+    """A handler whose calls end in time, or end the process: the chunks go to others then, each alone."""
+
+    def __init__(self, handler: Handler, limit_s: float) -> None:
+        self._handler, self._limit_s = handler, limit_s
+
+    def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
+        with time_limit(self._limit_s):
+            return self._handler(spec, payloads)
+
+
+class Rescue:
+    """Runs a chunk that failed whoever ran it: in quarantine, and item by item if need be. Only the guilty fail."""
+
+    def __init__(self, quarantine: "Quarantine", handler: Divisible) -> None:
+        self._quarantine, self._handler = quarantine, handler
+
+    def __call__(self, spec: str, payload: bytes, error: Exception | None) -> Outcome:
+        """The chunk's outcome. error: what the handler raised; None when its process died.
+
+        Raises that error again where there is nothing to divide, SolveFailed when no item gave an answer.
+        """
+        items = self._handler.split(spec, payload)
+        if error is not None and len(items) == 1:
+            raise error
+        try:
+            return self._in_quarantine(spec, payload, items, raised=error is not None)
+        except QuarantineUnavailable:
+            log.exception("no_quarantine")
+        if error is not None:
+            raise error
+        with time_limit(self._quarantine.limit_s):  # at its own risk: its attempts are counted
+            [outcome] = self._handler(spec, [payload])
+        return outcome
+
+    def _in_quarantine(self, spec: str, payload: bytes, items: Sequence[bytes], raised: bool) -> Outcome:
+        """As a whole where that succeeds, since its workers may just have had bad luck; else item by item."""
+        if not raised:
+            [whole] = self._quarantine.run(spec, [payload])
+            if isinstance(whole, Outcome):
+                return whole
+            if len(items) == 1:
+                return self._handler.join(spec, [whole])
+        return self._handler.join(spec, self._quarantine.run(spec, items))
+
+
+class QuarantineUnavailable(SolveFailed):
+    """The process apart could not be started."""
+
+
+class Quarantine:
+    """Runs payloads one by one in a child process, started when needed, again after each death, and kept for a while.
+
+    command: starts a process that calls `attend` on the descriptor whose number is its last argument.
+    limit_s: how long one payload may take.
+    """
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], limit_s: float) -> None:
+        self._command, self._env, self.limit_s = list(command), dict(env), limit_s
+        self._child: _Child | None = None
+        self._lock = threading.Lock()
+        self._used_at = 0.0
+
+    def run(self, spec: str, payloads: Sequence[bytes]) -> list[Answer]:
+        """An outcome for each payload, or why it has none. Raises QuarantineUnavailable."""
+        answers: list[Answer] = []
+        deaths = 0
+        with self._lock:
+            for payload in payloads:
+                if deaths == MOST_DEATHS:
+                    answers.append(f"not tried: {MOST_DEATHS} other items of its chunk ended the process that ran them")
+                    continue
+                self._child = self._child or _Child(self._command, self._env)
+                answers.append(self._child.ask(spec, payload, self.limit_s))
+                if self._child.ended:
+                    log.warning("quarantined_item_failed", reason=answers[-1])
+                    self._child, deaths = None, deaths + 1
+        self._end_later()
+        return answers
+
+    def end(self) -> None:
+        """Ends the child, if there is one."""
+        with self._lock:
+            if self._child is not None:
+                self._child.end()
+            self._child = None
+
+    def _end_later(self) -> None:
+        """A second torch is not kept in memory for ever."""
+        self._used_at = time.monotonic()
+        timer = threading.Timer(KEPT_S, self._end_if_unused, (self._used_at,))
+        timer.daemon = True
+        timer.start()
+
+    def _end_if_unused(self, used_at: float) -> None:
+        if self._used_at == used_at:
+            self.end()
+
+
+class _Child:
+    """The process, and the parent's end of the line to it. Bytes only go over it, nothing is unpickled."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            fd = theirs.fileno()
+            self._process = subprocess.Popen(  # noqa: S603
+                [*command, str(fd)], env=dict(env), pass_fds=(fd,), stdin=subprocess.DEVNULL
+            )
+        self._line = Connection(ours.detach())
+        self.ended = False
+        try:
+            started = self._line.poll(START_S) and self._line.recv_bytes()
+        except (OSError, EOFError):
+            started = False
+        if not started:
+            self.end()
+            raise QuarantineUnavailable("the process apart, for suspect items, could not be started")
+
+    def ask(self, spec: str, payload: bytes, limit_s: float) -> Answer:
+        """The outcome, or why there is none; `ended` says whether that cost the process its life."""
+        try:
+            self._line.send_bytes(orjson.dumps([spec, limit_s]))
+            self._line.send_bytes(payload)
+            if not self._line.poll(limit_s):
+                self.end()
+                return f"given up: it took longer than {limit_s:g} s, alone in a process"
+            told = orjson.loads(self._line.recv_bytes())
+            parts = {name: self._line.recv_bytes() for name in told["parts"]}
+        except (OSError, EOFError):
+            return self._obituary()
+        return Outcome(parts, told["failed"]) if parts else str(told["error"])
+
+    def end(self) -> None:
+        """Ends the process, however busy it is."""
+        self.ended = True
+        self._line.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _obituary(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(GONE_S)
+        self.end()
+        code = self._process.returncode
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return f"given up: it ended the process that ran it ({how}), also when it was alone"
+
+
+def attend(fd: int, handler: Handler) -> None:
+    """The child's side: runs what it is given until the other end hangs up."""
+    with suppress(OSError):  # where the kernel must choose whom to kill for memory, this process is first
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    line = Connection(fd)
+    line.send_bytes(b"ready")
+    with suppress(EOFError, OSError):
+        while True:
+            spec, limit_s = orjson.loads(line.recv_bytes())
+            payload = line.recv_bytes()
+            with time_limit(limit_s + ORPHAN_S):
+                failed, parts, error = _outcome(handler, spec, payload)
+            line.send_bytes(orjson.dumps({"failed": failed, "parts": list(parts), "error": error}))
+            for value in parts.values():
+                line.send_bytes(value)
+
+
+def _outcome(handler: Handler, spec: str, payload: bytes) -> tuple[int, Mapping[str, bytes], str]:
+    try:
+        [outcome] = handler(spec, [payload])
+    except Exception as error:
+        return 1, {}, f"{type(error).__name__}: {error}"[:300]
+    return outcome.failed, outcome.parts, ""
