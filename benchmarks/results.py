@@ -1,7 +1,7 @@
 """docs/results.md: what every benchmark came to, gathered from the reports beside it.
 
 ``--out docs/results`` keeps a report a benchmark in that folder, and beside the folder this page: an opening that
-somebody wrote (``opening.md``, where there is one), what was run when and for how long, and all goals.
+somebody wrote (``opening.txt``, where there is one), what was run when and for how long, and all goals.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.goals import COLUMNS, Goal
 from benchmarks.report import Report, markdown_table
 
-SUMMARY, OPENING = "summary.json", "opening.md"
+SUMMARY, OPENING = "summary.json", "opening.txt"
 
 
 def record(report: Report, seconds: float, folder: Path) -> None:

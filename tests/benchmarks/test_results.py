@@ -51,12 +51,12 @@ def run_of(name: str, value: float, folder: Path) -> str:
 def test_the_page_gathers_all_runs_and_keeps_its_opening(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     folder.mkdir()
-    (folder / "opening.md").write_text("Where it wins.\n")
+    (folder / "opening.txt").write_text("Where it wins.\n")
     (folder / "older.md").write_text("## older\n")
     run_of("first", 2.0, folder)
     page = run_of("second", 0.5, folder)
     assert "[older](results/older.md)" in page
-    assert "opening.md)" not in page
+    assert "opening.txt)" not in page
     assert page.startswith("# Results\n\nWhere it wins.\n\n")
     assert "[first](results/first.md)" in page
     assert "| 1.5 | 1 of 1 |" in page
