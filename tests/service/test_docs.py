@@ -1,4 +1,4 @@
-"""The documentation holds: the site builds without a warning, every page is reachable, every command that is shown runs."""
+"""The documentation holds: the site builds without a warning, every page is reachable, every command shown runs."""
 
 import json
 import os
@@ -27,9 +27,9 @@ WALKED = {
 }
 """Pages whose blocks build on each other: run in order, elsewhere."""
 NOT_RUN = {
-    r"make (demo|run|test|docs|soak|fuzz|sbom)\b": "tests/service/test_serve.py, test_cli.py; the suite itself; minutes to hours",
+    r"make (demo|run|test|docs|soak|fuzz|sbom)\b": "tests/service/test_serve.py, test_cli.py; minutes to hours",
     r"deceptron (bench|train) ": "minutes to hours; tests/benchmarks and tests/training run them cut short",
-    r"(docker|kubectl|torchrun) ": "no container engine, cluster or GPU here; tests/docker, tests/training/test_team.py",
+    r"(docker|kubectl|torchrun) ": "no engine, cluster or GPU here; tests/docker, tests/training/test_team.py",
 }
 """Commands that are shown but not run here, and what stands for them."""
 PRELUDES = {
@@ -88,7 +88,9 @@ def test_the_notebook_is_the_tutorial() -> None:
 def shown() -> list[tuple[str, Block]]:
     """Every block that is run one by one here."""
     pages = [page for page in PAGES if page not in WALKED]
-    return [(page, block) for page in pages for block in blocks_of(page) if block.language in ("sh", "console", "python")]
+    return [
+        (page, block) for page in pages for block in blocks_of(page) if block.language in ("sh", "console", "python")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -96,24 +98,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reader's folder: observations and a photograph."""
     made = tmp_path_factory.mktemp("reader")
     (made / "many.npy").write_bytes(encode_npy(np.stack([make_example(seed).observation for seed in range(3)])))
-    pixels = (255 * scene(96, 128, 3).clip(0, 1)).round().astype(np.uint8)
-    Image.fromarray(np.moveaxis(pixels, 0, -1) if pixels.shape[0] == 3 else pixels).save(made / "photo.png")
+    photo = Image.fromarray(np.moveaxis((255 * scene(96, 128, 3)).round().astype(np.uint8), 0, -1))
+    for suffix in ("png", "tif", "jpg"):
+        photo.save(made / f"photo.{suffix}")
+    kernel = np.outer((1, 2, 1), (1, 2, 1)).astype(float)
+    (made / "kernel.npy").write_bytes(encode_npy(kernel))
+    Image.fromarray((255 * kernel / kernel.max()).astype(np.uint8)).save(made / "kernel.png")
     return made
 
 
 def as_run(text: str, service: Service, page: str, language: str) -> str:
     """A block as it is run here: another address, real numbers, no environment's path, without what is not run."""
-    numbers = ", ".join(map(repr, make_example(1).observation.tolist()))
-    for said, meant in (("http://127.0.0.1:8000", service.url), ("127.0.0.1:8000", service.url.removeprefix("http://"))):
-        text = text.replace(said, meant)
-    text = text.replace("...64 numbers...", numbers).replace(".venv/bin/", "")
+    meant = {
+        "http://127.0.0.1:8000": service.url,
+        "127.0.0.1:8000": service.url.removeprefix("http://"),
+        "...64 numbers...": ", ".join(map(repr, make_example(1).observation.tolist())),
+        "[[0.2, ...], ...]": str(scene(24, 24)[0].round(3).tolist()),
+        ".venv/bin/": "",
+    }
+    for said, here in meant.items():
+        text = text.replace(said, here)
     if language == "python":
         return PRELUDES.get(page, "") + text
     lines = text.replace("\\\n", " ").splitlines()
     return "\n".join(line for line in lines if not any(re.match(pattern, line) for pattern in NOT_RUN))
 
 
-@pytest.mark.parametrize(("page", "block"), shown(), ids=lambda value: value if isinstance(value, str) else str(value.line))
+@pytest.mark.parametrize(
+    ("page", "block"), shown(), ids=lambda value: value if isinstance(value, str) else str(value.line)
+)
 def test_what_is_shown_runs(page: str, block: Block, service: Service, folder: Path) -> None:
     text = as_run(block.text, service, page, block.language)
     program = [sys.executable, "-c"] if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]
