@@ -84,7 +84,7 @@ def test_openapi_describes_bodies_and_problems(http: httpx.Client) -> None:
     document = http.get("/openapi.json").json()
     invert = document["paths"]["/invert"]["post"]
     assert set(invert["requestBody"]["content"]) == {"application/json", "application/x-npy"}
-    assert "application/problem+json" in invert["responses"]["default"]["content"]
+    assert "application/problem+json" in invert["responses"]["422"]["content"]
     missing = [ref for ref in references(document) if not resolves(document, ref)]
     assert not missing
     assert http.get("/docs").status_code == 200
