@@ -58,6 +58,8 @@ def configure_logs(level: str, process: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in ("httpx", "httpcore", "asyncio", "sse_starlette"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Pillow logs as errors what it then raises: whoever posts a broken picture would write our log.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def _named(process: str) -> structlog.typing.Processor:
