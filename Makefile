@@ -7,7 +7,7 @@ PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test fuzz soak lint format docs clean
+.PHONY: help setup run demo test fuzz soak lint format docs lock sbom clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -42,6 +42,12 @@ format: setup ## put the code into style
 
 docs: setup ## build the documentation into build/site
 	$(BIN)/zensical build --strict --clean
+
+lock: ## pin every package of the images by hash (after pyproject.toml has changed)
+	scripts/lock.sh
+
+sbom: ## what the images hold, as CycloneDX: build/sbom-*.json
+	scripts/lock.sh sbom
 
 clean: ## remove the environment and everything made from the source (jobs and data stay)
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

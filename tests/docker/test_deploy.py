@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import yaml
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
 from compose_spec import PyCompose
 from kubernetes_validate import validate
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from service.queue.keys import GROUP, Keys
 from service.settings import PREFIX, Settings
@@ -166,6 +169,20 @@ def test_all_that_is_copied_is_in_the_build_context() -> None:
         assert in_context(source.replace("${VARIANT}", "cpu")), source
     for kept_out in (".git", ".venv", "data", "tests", "keys.json"):
         assert not in_context(kept_out)
+
+
+@pytest.mark.parametrize(("variant", "extra"), [("cpu", "cpu"), ("cuda", "gpu")])
+def test_the_lock_pins_all_that_the_image_needs(variant: str, extra: str) -> None:
+    text = (ROOT / f"docker/requirements-{variant}.lock").read_text()
+    locked = dict(re.findall(r"^([a-z0-9._-]+)==(\S+)(?: ;.*)? \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE))
+    assert len(locked) == len(re.findall(r"^[a-z0-9].*==", text, re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + [w for e in ("server", extra) for w in project["optional-dependencies"][e]]
+    for requirement in map(Requirement, wanted):
+        name = canonicalize_name(requirement.name)
+        assert name in locked, f"{name} is not in the lock: run `make lock`"
+        assert requirement.specifier.contains(locked[name].split("+")[0]), name
+    assert "http" not in text.replace("http2", "").replace("httpx", "").replace("httpcore", "").replace("httptools", "")
 
 
 @pytest.mark.slow
