@@ -10,6 +10,7 @@ import benchmarks.paper
 import benchmarks.peers
 import benchmarks.product
 import benchmarks.scaling
+import benchmarks.speed
 import benchmarks.trust
 from benchmarks.measure import timed
 from benchmarks.report import Report
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[Setup], Report]] = {
     "peers": benchmarks.peers.run,
     "trust": benchmarks.trust.run,
     "deblur": benchmarks.deblur.run,
+    "speed": benchmarks.speed.run,
 }
 
 

@@ -3,6 +3,7 @@
     NAME/VERSION/manifest.json       what it is, how it was made, the digest of every other file
     NAME/VERSION/model.safetensors   parameters and normalisation of the model
     NAME/VERSION/*.safetensors       further tensors (calibration, examples), each under its own digest
+    NAME/VERSION/*.onnx              graphs of f, g and the adjoint for another engine, each under its own digest
 
 A checkpoint is of one of two kinds, each with a manifest of its own: ``deceptron`` (f and g of a problem) and
 ``network`` (an image network). Nothing in a checkpoint is executable. Every file is checked against its digest before a
@@ -30,6 +31,7 @@ from models.deceptronnet import ImageNetwork, NetworkConfig, network_of
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MODEL = "model.safetensors"
+GRAPH = ".onnx"
 MAX_MANIFEST_BYTES = 1 << 20
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 
@@ -44,6 +46,15 @@ class FileRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(ge=0)
+
+
+class EngineRecord(BaseModel):
+    """Which engine runs a model by default, how much quicker its graphs were (GRAPH/BATCH), which it lacks and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    default: Literal["torch", "onnxruntime"]
+    speedup: dict[str, float]
+    left_out: dict[str, str] = Field(default_factory=dict)
 
 
 class Record(BaseModel):
@@ -75,6 +86,7 @@ class Manifest(Record):
     architecture: DeceptronConfig
     refinements: int = Field(ge=0)
     limits: dict[str, dict[str, float]] = Field(default_factory=dict, description="measured by `bench trust`")
+    engine: EngineRecord | None = None
 
 
 class NetworkManifest(Record):
@@ -198,6 +210,22 @@ def read_tensors(directory: Path, manifest: Record, name: str) -> dict[str, Tens
     Raises:
         CheckpointError: not listed in the manifest, missing, damaged, or not safetensors.
     """
+    data = _verified(directory, manifest, name)
+    try:
+        return load_safetensors(data)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(
+            f"{directory / name}: not a safetensors file ({error}); restore the checkpoint, or retrain"
+        ) from error
+
+
+def read_graphs(directory: Path, manifest: Record) -> dict[str, bytes]:
+    """The ONNX graphs of a checkpoint by name, digests checked; raises CheckpointError."""
+    names = [name for name in manifest.files if name.endswith(GRAPH)]
+    return {name.removesuffix(GRAPH): _verified(directory, manifest, name) for name in names}
+
+
+def _verified(directory: Path, manifest: Record, name: str) -> bytes:
     record = manifest.files.get(name)
     path = directory / name
     if record is None:
@@ -211,12 +239,7 @@ def read_tensors(directory: Path, manifest: Record, name: str) -> dict[str, Tens
             f"{path}: {len(data)} bytes whose SHA-256 does not match the manifest's ({record.bytes} bytes); "
             "the file is damaged or was replaced; restore the checkpoint"
         )
-    try:
-        return load_safetensors(data)
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: not a safetensors file ({error}); restore the checkpoint, or retrain"
-        ) from error
+    return data
 
 
 def load(directory: Path, manifest: Manifest, physics: Map) -> Deceptron:

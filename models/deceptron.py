@@ -8,7 +8,7 @@ Normalisation lives inside: everything outside speaks physical units.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -185,6 +185,7 @@ class Deceptron(nn.Module):
         physics: the problem's forward map; required when ``config.forward`` is ``physics``.
     """
 
+    engine: ClassVar[str] = "torch"
     x_shift: Tensor
     x_scale: Tensor
     y_shift: Tensor

@@ -1,7 +1,7 @@
 """The model repository on disk: NAME/VERSION directories, found by name and loaded once verified."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -16,6 +16,7 @@ from models.checkpoint import (
     kind_of,
     load,
     load_network,
+    read_graphs,
     read_manifest,
     read_network_manifest,
     read_tensors,
@@ -38,6 +39,7 @@ class LoadedModel:
     deceptron: Deceptron
     calibration: dict[str, Tensor]
     examples: dict[str, Tensor]
+    graphs: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class Registry:
                 f"but problem {problem.name!r} has {problem.n} and {problem.m}; retrain"
             )
         calibration, examples = (_extra(directory, manifest, stem) for stem in ("calibration", "examples"))
-        return LoadedModel(manifest, problem, load(directory, manifest, problem.forward), calibration, examples)
+        deceptron, graphs = load(directory, manifest, problem.forward), read_graphs(directory, manifest)
+        return LoadedModel(manifest, problem, deceptron, calibration, examples, graphs)
 
     def load_network(self, name: str, version: int | None = None) -> LoadedNetwork:
         """Verifies and loads everything an image network's checkpoint holds."""

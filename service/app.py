@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         client = connect_async(settings.redis_url)
         store = JobStore(client, queue_limits(settings))
         # The API only looks at requests: the workers have the device to themselves.
-        inference = Inference(settings.checkpoints, device="cpu")
+        inference = Inference(settings.checkpoints, "cpu", "torch")
         limiter = CapacityLimiter(settings.decode_threads)
         app.state.services = Services(
             settings=settings,

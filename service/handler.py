@@ -46,8 +46,10 @@ class SolveHandler:
 
     def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
         blocks = [decode_npy(payload, "payload") for payload in payloads]
-        answers = self.inference.solve(SolveSpec.from_json(spec), np.concatenate(blocks))
-        return split_answers(answers, [len(block) for block in blocks], self.inference.device, self.inference.engine)
+        parsed = SolveSpec.from_json(spec)
+        answers = self.inference.solve(parsed, np.concatenate(blocks))
+        engine = self.inference.engine_of(parsed.model, parsed.version)
+        return split_answers(answers, [len(block) for block in blocks], self.inference.device, engine)
 
     def split(self, spec: str, payload: bytes) -> Sequence[bytes]:
         """Each observation as a payload of its own."""

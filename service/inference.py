@@ -5,6 +5,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,19 +13,21 @@ import numpy as np
 import torch
 
 from models.checkpoint import CheckpointError, Manifest
+from models.engine import Maps
 from models.registry import LoadedModel, Registry, UnknownCheckpoint
 from physics.constraints import Constraint, ConstraintError, check_feasible, intersect, parse_constraint
 from physics.problem import UnknownProblem
 from service.cards import calibration_histograms, examples_of, model_card
 from service.device import choose_device
+from service.engines import maps_of, require_engine, spoken
 from service.errors import FieldError, InvalidInput, ModelUnusable, ServiceError, UnknownModel
 from service.items import items_of
+from service.memory import RowsAtOnce
 from solvers.plans import METHODS, PRESETS, Preset, objective_for, plan_for, rules_for, run_plan
 from solvers.solve import Progress, Rules
 from trust.calibration import Calibration
 from trust.judge import Judge
 
-ROWS_AT_ONCE = 4096
 MAX_ITERATIONS = 10_000
 
 
@@ -75,20 +78,40 @@ class Answer:
     diagnose_s: float
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """A loaded model on its device: its judge, the engine's maps, and how many rows memory holds."""
+
+    judge: Judge
+    maps: Maps
+    rows: RowsAtOnce
+
+
 class Inference:
     """The models of one checkpoint directory on one device, loaded when first asked for. Safe to share between threads.
 
+    Args:
+        engine: ``auto`` is the one that measured quicker, model by model.
+
     Raises:
-        DeviceUnavailable: ``cuda`` was asked for and is not there.
+        DeviceUnavailable: the device or the engine was asked for and is not there.
     """
 
-    engine = "torch"
-
-    def __init__(self, checkpoints: Path, device: str = "auto") -> None:
+    def __init__(self, checkpoints: Path, device: str = "auto", engine: str = "auto") -> None:
         self.registry = Registry(checkpoints)
         self.device = choose_device(device)
-        self._ready: dict[tuple[str, int], Judge] = {}
+        self._engine = require_engine(engine, self.device)
+        self._ready: dict[tuple[str, int], _Ready] = {}
         self._lock = threading.Lock()
+
+    @property
+    def engine(self) -> str:
+        """What the models loaded so far run on."""
+        return spoken(ready.maps.engine for ready in list(self._ready.values()))
+
+    def engine_of(self, model: str, version: int) -> str:
+        """What one model runs on."""
+        return self._load(model, version).maps.engine
 
     def manifest(self, model: str, version: int | None = None) -> Manifest:
         """The manifest of a version, the newest unless given; raises UnknownModel, ModelUnusable."""
@@ -112,7 +135,7 @@ class Inference:
         for name in self.registry.names():
             try:
                 manifest = self.manifest(name)
-                newest[name] = self._load(name, manifest.version).loaded.manifest
+                newest[name] = self._load(name, manifest.version).judge.loaded.manifest
             except ServiceError as error:
                 newest[name] = str(error)
         return newest
@@ -120,20 +143,20 @@ class Inference:
     def card(self, model: str, version: int | None = None) -> dict[str, Any]:
         """The model card of GET /models/{name}."""
         ready = self._load(model, self.manifest(model, version).version)
-        return model_card(ready.loaded, ready.calibration, self.registry.versions(model))
+        return model_card(ready.judge.loaded, ready.judge.calibration, self.registry.versions(model))
 
     def calibration(self, model: str, version: int | None = None) -> Calibration:
         """What the checkpoint knows of in-range items; raises UnknownModel, ModelUnusable."""
-        return self._load(model, self.manifest(model, version).version).calibration
+        return self._load(model, self.manifest(model, version).version).judge.calibration
 
     def loaded(self, model: str, version: int | None = None) -> LoadedModel:
         """The problem and its f and g, for those who want to call them; raises UnknownModel, ModelUnusable."""
-        return self._load(model, self.manifest(model, version).version).loaded
+        return self._load(model, self.manifest(model, version).version).judge.loaded
 
     def histograms(self, model: str, version: int | None = None) -> dict[str, Any]:
         """How each score is spread over a model's calibration set."""
         ready = self._load(model, self.manifest(model, version).version)
-        return calibration_histograms(ready.loaded.manifest, ready.calibration)
+        return calibration_histograms(ready.judge.loaded.manifest, ready.judge.calibration)
 
     def examples(self, model: str) -> dict[str, Any]:
         """A few held-out observations with their truths."""
@@ -142,7 +165,7 @@ class Inference:
     def warm(self) -> None:
         """Loads every usable model, and runs each once, so that the first request does not pay for it."""
         for manifest in self.manifests():
-            problem = self._load(manifest.name, manifest.version).loaded.problem
+            problem = self._load(manifest.name, manifest.version).judge.loaded.problem
             spec = SolveSpec(manifest.name, manifest.version, ("auto",), max_iterations=1)
             y = problem.forward(torch.tensor([problem.start], dtype=torch.float64)).numpy()
             self.solve(spec, y + problem.noise_std)
@@ -156,7 +179,7 @@ class Inference:
         Raises:
             UnknownModel, ModelUnusable, InvalidInput: naming the fields.
         """
-        problem = self._load(spec.model, self.manifest(spec.model, spec.version).version).loaded.problem
+        problem = self._load(spec.model, self.manifest(spec.model, spec.version).version).judge.loaded.problem
         wrong = [
             FieldError("method", f"{m!r} is none of {', '.join(METHODS)}") for m in spec.methods if m not in METHODS
         ]
@@ -184,36 +207,36 @@ class Inference:
         return [self._solve_by(method, spec, ready, observations, progress) for method in spec.methods]
 
     def _solve_by(
-        self, method: str, spec: SolveSpec, ready: Judge, observations: np.ndarray, progress: Progress | None
+        self, method: str, spec: SolveSpec, ready: _Ready, observations: np.ndarray, progress: Progress | None
     ) -> Answer:
-        loaded = ready.loaded
+        loaded = ready.judge.loaded
         n = loaded.problem.n
         preset = cast(Preset, spec.preset)
-        objective = objective_for(preset, loaded.problem, loaded.deceptron, _constraint(spec, n))
+        objective = objective_for(preset, loaded.problem, loaded.deceptron, _constraint(spec, n), ready.maps)
         plan, rules = plan_for(method, preset, n), _rules(spec, loaded)
         calibrated = spec.as_calibrated(method, loaded.manifest)
-        xs, items, solve_s, diagnose_s = [], [], 0.0, 0.0
-        for first in range(0, len(observations), ROWS_AT_ONCE):
-            block = torch.from_numpy(np.ascontiguousarray(observations[first : first + ROWS_AT_ONCE]))
-            y = block.to(objective.scale)
-            report = partial(_report, progress, first, len(observations)) if progress else None
+        blocks: list[tuple[np.ndarray, list[dict[str, Any]], float, float]] = []
+
+        def work(rows: slice) -> None:
+            y = torch.from_numpy(np.ascontiguousarray(observations[rows])).to(objective.scale)
+            report = partial(_report, progress, rows.start, len(observations)) if progress else None
             began = time.perf_counter()
             outcome = run_plan(plan, objective, y, loaded.problem.start, rules, spec.history, report)
             solved = time.perf_counter()
-            x, rows = items_of(ready, objective, plan, outcome, y, calibrated, spec.uncertainty)
-            xs.append(x)
-            items += rows
-            solve_s += solved - began
-            diagnose_s += time.perf_counter() - solved
-        return Answer(method, np.concatenate(xs), items, solve_s, diagnose_s)
+            x, items = items_of(ready.judge, objective, plan, outcome, y, calibrated, spec.uncertainty)
+            blocks.append((x, items, solved - began, time.perf_counter() - solved))
 
-    def _load(self, model: str, version: int) -> Judge:
+        ready.rows.run(len(observations), work)
+        xs, items, solve_s, diagnose_s = zip(*blocks, strict=True)
+        return Answer(method, np.concatenate(xs), list(chain(*items)), sum(solve_s), sum(diagnose_s))
+
+    def _load(self, model: str, version: int) -> _Ready:
         with self._lock:
             if (model, version) not in self._ready:
                 self._ready[model, version] = self._read(model, version)
             return self._ready[model, version]
 
-    def _read(self, model: str, version: int) -> Judge:
+    def _read(self, model: str, version: int) -> _Ready:
         try:
             judge = Judge.of(self.registry.load(model, version))
         except UnknownCheckpoint as error:
@@ -222,8 +245,10 @@ class Inference:
             raise ModelUnusable(str(error)) from error
         except KeyError as error:
             raise ModelUnusable(f"model {model!r}: its calibration lacks {error}; train it again") from error
-        judge.loaded.deceptron.to(self.device)
-        return judge
+        loaded = judge.loaded
+        loaded.deceptron.to(self.device)
+        rows = RowsAtOnce.that_fit(loaded.problem.n, loaded.problem.m, self.device)
+        return _Ready(judge, maps_of(loaded, self._engine, self.device), rows)
 
 
 def _report(progress: Progress, first: int, total: int, done: int, _rows: int) -> None:

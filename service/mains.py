@@ -66,12 +66,12 @@ def run_worker(settings: Settings) -> None:
     """Load every model, then work until a signal; what is held is finished first. Raises DeviceUnavailable."""
     configure_logs(settings.log_level, "worker")
     torch.set_num_threads(settings.threads)
-    inference = Inference(settings.checkpoints, settings.device)
+    inference = Inference(settings.checkpoints, settings.device, settings.engine)
     inference.warm()
     deblurring = Deblurring(Networks(settings.checkpoints, inference.device))
     deblurring.warm()
     models = [manifest.name for manifest in inference.manifests()] + deblurring.networks.names()
-    log.info("models loaded", device=inference.device, models=models)
+    log.info("models loaded", device=inference.device, engine=inference.engine, models=models)
     for name, reason in inference.refused().items():
         log.warning("checkpoint left out", model=name, reason=reason)
     metrics = WorkerMetrics({"device": inference.device, "engine": inference.engine, "version": running_version()})

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     )
     checkpoints: Path = Field(default=CHECKPOINTS, description="The model repository (NAME/VERSION folders).")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the workers compute.")
+    engine: Literal["auto", "torch", "onnxruntime"] = Field(
+        default="auto", description="What the workers compute with; auto: what measured quicker, model by model."
+    )
     workers: int = Field(
         default=0, ge=0, le=256, description="Worker processes of `deceptron serve`; 0: the cores but one, one to four."
     )
@@ -99,7 +102,9 @@ class Settings(BaseSettings):
     solve_limit_s: Seconds = Field(
         default=300.0, description="Longest a batch may take: beyond, its worker is ended, and the item at fault found."
     )
-    window_ms: float = Field(default=2.0, ge=0, description="How long a worker waits for a batch to fill.")
+    window_ms: float = Field(
+        default=2.0, ge=0, description="How long a worker waits for the rest of a batch, where the last one was larger."
+    )
     heartbeat_s: Seconds = Field(default=2.0, description="Interval of a worker's sign of life.")
     reclaim_every_s: Seconds = Field(default=2.0, description="Interval of the search for abandoned chunks.")
     drain_s: Seconds = Field(default=5.0, description="How long a stopping process may finish what it holds.")

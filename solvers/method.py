@@ -42,7 +42,8 @@ def _picked(value: object, rows: Tensor) -> object:
 class Objective:
     """The engine below the loop: f with its derivatives, the learned inverse g, the set C, the residual unit w (m,).
 
-    Without ``derivatives`` autograd makes them; its overhead counts at batch 1.
+    Without ``derivatives`` autograd makes them; its overhead counts at batch 1. ``differentiable`` is f as PyTorch
+    knows it, where ``forward`` is another engine's.
     """
 
     forward: Map
@@ -51,6 +52,7 @@ class Objective:
     weight: Tensor
     scale: Tensor
     derivatives: Derivatives | None = None
+    differentiable: Map | None = None
 
     @cached_property
     def project(self) -> Map:
@@ -61,6 +63,10 @@ class Objective:
     def _curvature(self) -> Tensor:
         """d^2 Phi / dr_i^2 = 1 / (m w_i^2), (m,)."""
         return 1.0 / (self.weight.square() * len(self.weight))
+
+    @cached_property
+    def _traceable(self) -> Map:
+        return self.differentiable or self.forward
 
     def misfit(self, residual: Tensor) -> Tensor:
         """Phi per row from the residual f(x) - y* (B, m)."""
@@ -73,25 +79,27 @@ class Objective:
             return self.derivatives.adjoint(x, cotangent)
         with torch.enable_grad():  # plain autograd: a third of torch.func.vjp's overhead, which counts at batch 1
             leaf = x.detach().requires_grad_(True)
-            y = self.forward(leaf)
+            y = self._traceable(leaf)
         (gradient,) = torch.autograd.grad(y, leaf, cotangent)
         return gradient
 
     def pushed(self, x: Tensor, tangent: Tensor) -> Tensor:
         """J_f(x) tangent, (B, m)."""
-        out: Tensor = jvp(self.forward, (x,), (tangent,))[1]
+        out: Tensor = jvp(self._traceable, (x,), (tangent,))[1]
         return out
 
     def pulled(self, x: Tensor, cotangent: Tensor) -> Tensor:
         """J_f(x)^T cotangent, (B, n)."""
         if self.derivatives is not None:
             return self.derivatives.adjoint(x, cotangent)
-        out: Tensor = vjp(self.forward, x)[1](cotangent)[0]
+        out: Tensor = vjp(self._traceable, x)[1](cotangent)[0]
         return out
 
     def jacobian(self, x: Tensor) -> Tensor:
         """J_f (B, m, n), by the cheaper mode: one tangent per unknown, or one cotangent per observed value."""
-        return jacobian(self.forward, x, len(self.weight)) if self.derivatives is None else self.derivatives.jacobian(x)
+        return (
+            jacobian(self._traceable, x, len(self.weight)) if self.derivatives is None else self.derivatives.jacobian(x)
+        )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from scipy.special import chdtri
 from torch import Tensor
 
 from models.deceptron import Deceptron
+from models.engine import Maps
 from physics.constraints import Constraint, intersect
 from physics.problem import Problem
 from solvers.dipg import DIPG
@@ -88,14 +89,23 @@ def rules_for(preset: Preset, m: int, refinements: int = 0) -> Rules:
 
 
 def objective_for(
-    preset: Preset, problem: Problem, deceptron: Deceptron, tighter: Constraint | None = None
+    preset: Preset,
+    problem: Problem,
+    deceptron: Deceptron,
+    tighter: Constraint | None = None,
+    maps: Maps | None = None,
 ) -> Objective:
-    """The misfit of a preset through a Deceptron, over the problem's set or a tighter one."""
+    """The misfit of a preset through a Deceptron, over the problem's set or a tighter one.
+
+    Args:
+        maps: another engine's f and g.
+    """
     like = deceptron.x_scale
     weight = deceptron.y_scale if preset == "paper" else torch.full_like(deceptron.y_scale, problem.noise_std)
     constraint = problem.constraint if tighter is None else intersect(problem.constraint, tighter)
     scale = torch.tensor(problem.scale).to(like)
-    return Objective(deceptron.f, deceptron.g, constraint, weight, scale, deceptron.derivatives)
+    of: Maps = maps or deceptron
+    return Objective(of.f, of.g, constraint, weight, scale, of.derivatives, deceptron.f)
 
 
 def plan_for(method: str, preset: Preset, n: int) -> Plan:

@@ -22,7 +22,7 @@ def open_inference() -> Inference:
     """The models and the device that the environment's settings name."""
     settings = load_settings()
     torch.set_num_threads(settings.threads)
-    return Inference(settings.checkpoints, settings.device)
+    return Inference(settings.checkpoints, settings.device, settings.engine)
 
 
 def invert_locally(observations: np.ndarray, options: Mapping[str, str]) -> Result | Comparison:

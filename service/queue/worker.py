@@ -77,6 +77,7 @@ class Worker:
         self._next_reclaim = self._next_sweep = 0.0
         self._cursor = "0-0"
         self._claims = 0
+        self._expected = 1  # entries that came together last time
 
     def run(self) -> None:
         """Works until ``stop()``; returns when the running batch is booked and the worker is deregistered."""
@@ -120,7 +121,11 @@ class Worker:
         self._outage.met(error, lambda: self._stopping)
 
     def _read(self) -> list[Entry]:
-        """New work: waits for a first entry, then gathers until the batch is full or the window is over."""
+        """New work: waits for a first entry, then gathers what else is there, and what else is to be expected.
+
+        Alone, a request does not wait: only where the last batch held more entries is the rest of it on its way, and
+        given until the window is over.
+        """
         raw: Any = self._client.xreadgroup(
             GROUP, self.id, {self._keys.stream: ">"}, count=1, block=self._config.block_ms
         )
@@ -129,9 +134,11 @@ class Worker:
         until = time.monotonic() + self._config.window_ms / 1000
         entries = self._hold(parse_entries(raw[0][1]))
         entries += self._take(entries)
-        if (left_s := until - time.monotonic()) > 0 and self._room(entries) > 0:
+        more = len(entries) < self._expected and self._room(entries) > 0
+        if more and (left_s := until - time.monotonic()) > 0:
             time.sleep(left_s)
             entries += self._take(entries)
+        self._expected = len(entries)
         return entries
 
     def _take(self, entries: Sequence[Entry]) -> list[Entry]:

@@ -71,13 +71,22 @@ async def test_a_batch_is_never_too_large(bench: Bench, store: JobStore) -> None
 
 
 async def test_the_window_gathers_what_comes_a_little_later(bench: Bench, store: JobStore) -> None:
-    recorder = Recorder()
-    with bench.worker(recorder, config=replace(CONFIG, window_ms=400)):
+    """Where several came together, the next ones are waited for."""
+    recorder, together = Recorder(), await store.submit(job(b"1", b"2"))
+    with bench.worker(recorder, config=replace(CONFIG, window_ms=2000)):
+        await store.wait(together.job_id, 10)
         first = await store.submit(job(b"a"))
         second = await store.submit(job(b"b"))
         await store.wait(first.job_id, 10)
         await store.wait(second.job_id, 10)
-    assert recorder.batches == [("spec", [b"a", b"b"])]
+    assert recorder.batches == [("spec", [b"1", b"2"]), ("spec", [b"a", b"b"])]
+
+
+async def test_alone_a_request_does_not_wait_for_the_window(bench: Bench, store: JobStore) -> None:
+    with bench.worker(Recorder(), config=replace(CONFIG, window_ms=60_000)):
+        for payload in (b"a", b"b"):
+            submitted = await store.submit(job(payload))
+            assert (await store.wait(submitted.job_id, 10)).status == "succeeded"
 
 
 async def test_a_full_batch_does_not_wait_for_the_window(bench: Bench, store: JobStore) -> None:
