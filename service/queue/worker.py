@@ -121,10 +121,9 @@ class Worker:
         self._outage.met(error, lambda: self._stopping)
 
     def _read(self) -> list[Entry]:
-        """New work: waits for a first entry, then gathers what else is there, and what else is to be expected.
+        """New work: waits for a first entry, then gathers what is there, and what the last batch lets expect.
 
-        Alone, a request does not wait: only where the last batch held more entries is the rest of it on its way, and
-        given until the window is over.
+        Alone, a request does not wait: only where the last batch held more entries is the window waited out.
         """
         raw: Any = self._client.xreadgroup(
             GROUP, self.id, {self._keys.stream: ">"}, count=1, block=self._config.block_ms
