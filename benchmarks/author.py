@@ -57,7 +57,8 @@ class Agreement:
     """Both implementations on the same items in float64, item by item.
 
     Attributes:
-        theirs: their answers (N, n); preset: ours by the preset ``paper``; same_slope: ours with their slope term.
+        theirs: their answers (N, n); preset: ours by the preset ``paper``.
+        same_rules: ours with their slope term, and without the stall rule, which the package has not.
         their_iterations, our_iterations: (N,), ours by the preset.
         their_seconds, our_seconds: per item.
     """
@@ -65,7 +66,7 @@ class Agreement:
     method: str
     theirs: Tensor
     preset: Tensor
-    same_slope: Tensor
+    same_rules: Tensor
     their_iterations: Tensor
     our_iterations: Tensor
     their_seconds: float
@@ -125,9 +126,9 @@ def agreement(package: ModuleType, loaded: LoadedModel, method: str, items: Item
     singly, seconds = timed(lambda: [solved(row[None], rules) for row in items.y])
     preset, iterations = (torch.cat([getattr(one, name) for one in singly]) for name in ("x", "iterations"))
     line_search = UnprojectedSlope(**asdict(rules.line_search))
-    same_slope = solved(items.y, replace(rules, line_search=line_search)).x
+    same_rules = solved(items.y, replace(rules, line_search=line_search, least_decrease=0.0)).x
     our_seconds = seconds / len(singly)
-    return Agreement(method, theirs, preset, same_slope, their_iterations, iterations, their_seconds, our_seconds)
+    return Agreement(method, theirs, preset, same_rules, their_iterations, iterations, their_seconds, our_seconds)
 
 
 def _theirs(

@@ -127,23 +127,24 @@ def _author(setup: Setup, report: Report) -> None:
         rows += [_agreement_row(report, name, agreement(package, loaded, method, items)) for method in AUTHOR_METHODS]
     report.text(
         f"**The paper author's package** (`deceptron` {_version(package.__name__)}), our weights in it, float64, the "
-        "published protocol. *Same slope term*: the package takes Armijo's slope along the step before projection, "
-        "the paper and our preset along the step that is made; with that one line as the package has it, ours is the "
-        "third column. The two part only where a bound cuts a step."
+        "published protocol. *Same two rules*: the package takes Armijo's slope along the step before projection, "
+        "the paper and our preset along the step that is made; and it lets crawling rows run to the cap, where the "
+        "published notebook and our preset end them as stalled. With these two as the package has them, ours is the "
+        "third column. The presets part only where a bound cuts a step or a row crawls."
     )
-    columns = ["model", "method", "largest difference", f"items within {AGREE_WITHIN:g}", "largest, same slope term"]
+    columns = ["model", "method", "largest difference", f"items within {AGREE_WITHIN:g}", "largest, same two rules"]
     columns += ["median iterations, theirs", "ours", "ms per item, theirs", "ours"]
     report.table("The author's package against preset `paper`", columns, rows)
 
 
 def _agreement_row(report: Report, model: str, found: Agreement) -> list[str]:
-    by_preset, same_slope = found.differences(found.preset), found.differences(found.same_slope)
+    by_preset, same_rules = found.differences(found.preset), found.differences(found.same_rules)
     report.keep_rows(
         model=model,
         method=f"{found.method}, the author's",
         dtype="float64",
         difference=by_preset,
-        difference_same_slope=same_slope,
+        difference_same_rules=same_rules,
         iterations=found.their_iterations,
         our_iterations=found.our_iterations,
         seconds=found.their_seconds * len(by_preset),
@@ -153,7 +154,7 @@ def _agreement_row(report: Report, model: str, found: Agreement) -> list[str]:
         found.method,
         f"{by_preset.max().item():.1e}",
         f"{(by_preset <= AGREE_WITHIN).double().mean().item():.3f}",
-        f"{same_slope.max().item():.1e}",
+        f"{same_rules.max().item():.1e}",
         f"{found.their_iterations.double().median().item():g}",
         f"{found.our_iterations.double().median().item():g}",
         significant(1e3 * found.their_seconds),
