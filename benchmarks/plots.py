@@ -22,7 +22,7 @@ INKS = {
     "lbfgs": ("#009E73", "v"),
     "gd": ("#CC79A7", "P"),
     "dipg as published": ("#E69F00", "X"),
-    "truth": ("#0072B2", "s"),
+    "truth": ("#332288", "h"),
     "observation": ("#999999", "."),
 }
 OTHER = ("#666666", "o")

@@ -136,6 +136,12 @@ def test_files_are_short() -> None:
     assert not {path: lines for path, lines in lengths.items() if lines >= MAX_FILE_LINES}
 
 
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest imports them by their file's name alone."""
+    names = [path.rsplit("/", 1)[1] for path in sources("tests") if path.rsplit("/", 1)[1].startswith("test_")]
+    assert not {name for name in names if names.count(name) > 1}
+
+
 def test_every_room_is_packaged() -> None:
     packaged = (ROOT / "pyproject.toml").read_text()
     assert not [room for room in ROOMS if f'"{room}*"' not in packaged]

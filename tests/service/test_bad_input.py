@@ -131,7 +131,6 @@ CALLS: list[tuple[Callable[[httpx.Client], httpx.Response], int, str]] = [
     (lambda http: http.delete("/jobs/no-such-job"), 404, ""),
     (lambda http: http.get("/jobs/no-such-job?wait=soon"), 422, "wait"),
     (lambda http: http.get("/jobs/no-such-job?wait=nan"), 422, "wait"),
-    (lambda http: http.get("/jobs/no-such-job/result", headers={"Accept": "image/png"}), 406, ""),
     (lambda http: http.get("/models/no-such-model"), 404, "model"),
     (lambda http: http.get("/models/oscillator?version=one"), 422, "version"),
 ]

@@ -122,7 +122,7 @@ def test_health_rjcp_compares_with_the_calibration(http: httpx.Client, in_range:
 def test_the_api_shows_queue_models_and_requests(http: httpx.Client, service: Service) -> None:
     for path in ("/models/nobody", "/no/such/page", "/no/such/page2", f"/jobs/{'0' * 32}"):
         assert http.get(path).status_code == 404
-    http.request("BREW", "/models")
+    http.request("PROPFIND", "/models")
     series = scrape(f"{service.url}/metrics")
     assert value(series, "deceptron_queue_up") == 1
     assert value(series, "deceptron_queue_items") >= 0
@@ -136,7 +136,7 @@ def test_the_api_shows_queue_models_and_requests(http: httpx.Client, service: Se
     assert {"/models/{name}", "/jobs/{job_id}", "unmatched"} <= routes
     assert not [route for route in routes if "nobody" in route or "such" in route]
     assert "other" in methods
-    assert "BREW" not in methods
+    assert "PROPFIND" not in methods
 
 
 def test_every_name_is_ours_and_no_label_holds_ids(http: httpx.Client, service: Service) -> None:
