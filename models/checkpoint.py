@@ -90,12 +90,14 @@ class Manifest(Record):
 
 
 class NetworkManifest(Record):
-    """Of an image network: what it is for, its form, and the images that it and its calibration come from."""
+    """Of an image network: what it is for, its form, the images that it and its calibration come from, and the digest
+    of the weights that its training started from, where that was an earlier version."""
 
     kind: Literal["network"] = "network"
     title: str
     architecture: NetworkConfig
     images: dict[str, list[str]]
+    started_from: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 
 AnyManifest = TypeVar("AnyManifest", bound=Record)

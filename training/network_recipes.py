@@ -17,6 +17,7 @@ class NetworkRecipe:
         early: weight of the mean loss of all steps but the last.
         linear_batches: so many first batches start at the linear estimate, which is cheaper.
         average: decay of the running mean of the weights, which is what is kept.
+        starts_from: an earlier version of the same name, kept where this one will be, whose weights are taken on.
     """
 
     name: str
@@ -35,6 +36,7 @@ class NetworkRecipe:
     average: float = 0.998
     gradient_clip: float = 1.0
     half_precision: bool = True
+    starts_from: int | None = None
 
     def smoke(self) -> "NetworkRecipe":
         """The same path in seconds."""
@@ -43,7 +45,18 @@ class NetworkRecipe:
 
 WIDTHS, BLOCKS = (32, 64), (0, 2)
 
-NETWORK_RECIPES = {
+FIRST = NetworkRecipe(
+    name="deblur",
+    version=1,
+    title="Deblurring of photographs with a known point spread function",
+    network=NetworkConfig("shipped", 6, WIDTHS, BLOCKS, carried=8, start="variation"),
+    source=Photographs,
+    batches=5700,
+    learning_rate=1e-3,
+    linear_batches=4150,
+)
+
+NETWORK_RECIPES = {"deblur@1": FIRST} | {
     recipe.name: recipe
     for recipe in (
         NetworkRecipe(
@@ -59,16 +72,7 @@ NETWORK_RECIPES = {
             early=0.0,
             average=0.99,
         ),
-        NetworkRecipe(
-            name="deblur",
-            version=1,
-            title="Deblurring of photographs with a known point spread function",
-            network=NetworkConfig("shipped", 6, WIDTHS, BLOCKS, carried=8, start="variation"),
-            source=Photographs,
-            batches=5700,
-            learning_rate=1e-3,
-            linear_batches=4150,
-        ),
+        replace(FIRST, version=2, batches=9000, limit_s=4900.0, linear_batches=0, average=0.999, starts_from=1),
         NetworkRecipe(
             name="deblur-oneshot",
             version=1,

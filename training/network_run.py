@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from models.checkpoint import NetworkManifest, save
+from models.checkpoint import MODEL, CheckpointError, NetworkManifest, save
 from models.deblurring import deblur
 from models.deceptronnet import ImageNetwork
+from models.registry import LoadedNetwork, Registry, UnknownCheckpoint
 from physics.blur import Blur
 from physics.wiener import Wiener, wiener_start
 from training.data import Split
@@ -21,6 +22,7 @@ from training.network_recipes import NETWORK_RECIPES, NetworkRecipe
 from training.network_trainer import NetworkTrainer, mean_square_error
 from training.photographs import Use, scenes
 from training.run import git_commit
+from training.trainer import CannotResume
 from trust.images import ImageCalibration, calibrate_images
 
 VALIDATION_SEED, CALIBRATION_SEED = 1, 2
@@ -44,11 +46,30 @@ def train_network(
     """
     chosen = NETWORK_RECIPES[recipe] if isinstance(recipe, str) else recipe
     chosen = chosen if budget == "full" else chosen.smoke()
-    trainer = NetworkTrainer(chosen, seed, out / chosen.name / f".resume-{budget}-{seed}.safetensors", quiet)
+    trainer = NetworkTrainer(
+        chosen, seed, out / chosen.name / f".resume-{budget}-{seed}.safetensors", quiet, start_of(chosen, out)
+    )
     trainer.run(resume)
     directory = keep(trainer, out, budget, quiet)
     trainer.finish()
     return directory
+
+
+def start_of(recipe: NetworkRecipe, out: Path) -> LoadedNetwork | None:
+    """The earlier version that a recipe starts from, looked for where the new one will be written.
+
+    Raises:
+        CannotResume: it is not there, or is another kind of network.
+    """
+    if recipe.starts_from is None:
+        return None
+    try:
+        start = Registry(out).load_network(recipe.name, recipe.starts_from)
+    except (UnknownCheckpoint, CheckpointError) as error:
+        raise CannotResume(f"{recipe.name} starts from version {recipe.starts_from} in {out}: {error}") from error
+    if start.manifest.architecture != recipe.network:
+        raise CannotResume(f"{recipe.name}/{recipe.starts_from} in {out} is of another architecture than the recipe's")
+    return start
 
 
 def keep(trainer: NetworkTrainer, out: Path, budget: str, quiet: bool = False) -> Path:
@@ -111,8 +132,6 @@ def calibrated(network: ImageNetwork, crops: int) -> ImageCalibration:
 
 def recalibrate_network(name: str, root: Path) -> Path:
     """Ranks a checkpoint's calibration crops again, after scores have changed; nothing is trained."""
-    from models.registry import Registry
-
     loaded = Registry(root).load_network(name)
     calibration = calibrated(loaded.network, CALIBRATION_CROPS)
     return save(root, loaded.manifest, loaded.network, {"calibration": calibration.tensors()})
@@ -136,6 +155,7 @@ def _manifest(trainer: NetworkTrainer, budget: str, metrics: dict[str, float]) -
         if photographs
         else {"train": ["smoothed noise"]},
         recipe=_plain(recipe),
+        started_from=trainer.start.manifest.files[MODEL].sha256 if trainer.start else None,
         budget=budget,
         seed=trainer.seed,
         git_commit=git_commit(),

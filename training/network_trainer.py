@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from models.checkpoint import write_atomically
 from models.deceptronnet import DeceptronNet, ImageNetwork, network_of
+from models.registry import LoadedNetwork
 from training.images import Blurred, Source
 from training.network_recipes import NetworkRecipe
 from training.trainer import LOG_INTERVAL_S, CannotResume
@@ -38,6 +39,7 @@ class NetworkTrainer:
     seed: int
     resume_file: Path
     quiet: bool = False
+    start: LoadedNetwork | None = None  # whose weights are taken on
     network: ImageNetwork = field(init=False)
     averaged: ImageNetwork = field(init=False)
     batches_done: int = field(default=0, init=False)
@@ -46,6 +48,8 @@ class NetworkTrainer:
     def __post_init__(self) -> None:
         torch.manual_seed(self.seed)  # the layers' own initialisation takes no generator
         self.network = network_of(self.recipe.network)
+        if self.start:
+            self.network.load_state_dict(self.start.network.state_dict())
         self.averaged = network_of(self.recipe.network)
         self.averaged.load_state_dict(self.network.state_dict())
         self.averaged.requires_grad_(False)
@@ -138,6 +142,7 @@ class NetworkTrainer:
         """Which run this is: a digest of what decides it, its length aside."""
         recipe = self.recipe
         run = f"{recipe.name} {recipe.version} {recipe.network!r} {recipe.loss} seed {self.seed}"
+        run += f" from version {recipe.starts_from}" if recipe.starts_from else ""
         return torch.tensor(list(hashlib.sha256(run.encode()).digest()), dtype=torch.uint8)
 
 
