@@ -11,6 +11,7 @@ import benchmarks.peers
 import benchmarks.product
 import benchmarks.scaling
 import benchmarks.speed
+import benchmarks.speed_served
 import benchmarks.trust
 from benchmarks.measure import timed
 from benchmarks.report import Report
@@ -27,11 +28,15 @@ BENCHMARKS: dict[str, Callable[[Setup], Report]] = {
     "peers": benchmarks.peers.run,
     "trust": benchmarks.trust.run,
     "deblur": benchmarks.deblur.run,
-    "speed": benchmarks.speed.run,
+    "speed-engine": benchmarks.speed.run,
+    "speed-service": benchmarks.speed_served.run,
 }
 
-ALONE = ("deblur", "speed")
-"""Not part of ``all``: photographs take their time, and the service's speed wants the machine to itself."""
+GROUPS = {
+    "all": ("paper", "product", "ablation", "scaling", "peers", "trust"),
+    "speed": ("speed-engine", "speed-service"),
+}
+"""Several by one name. Not in ``all``: photographs take their time, and speed wants the machine to itself."""
 
 
 class UnknownBenchmark(LookupError):
@@ -47,16 +52,16 @@ def main(
     quick: bool = False,
     cost_s: float = 1.0,
 ) -> None:
-    """Runs one benchmark, or ``all``; tables go to standard output, progress and times to standard error.
+    """Runs one benchmark, or a group of them; tables go to standard output, progress and times to standard error.
 
     Args:
         out: a directory for NAME.md, NAME.json and the figures, gathered in OUT.md beside it; nothing is written
             without it.
     """
-    if name not in (*BENCHMARKS, "all"):
-        raise UnknownBenchmark(f"no benchmark named {name!r}; there are {', '.join([*BENCHMARKS, 'all'])}")
+    if name not in BENCHMARKS | GROUPS:
+        raise UnknownBenchmark(f"no benchmark named {name!r}; there are {', '.join(BENCHMARKS | GROUPS)}")
     setup = Setup(Registry(checkpoints), items, repeats, quick, cost_s)
-    for each in [known for known in BENCHMARKS if known not in ALONE] if name == "all" else [name]:
+    for each in GROUPS.get(name, (name,)):
         report, seconds = timed(lambda run=BENCHMARKS[each]: run(setup))  # type: ignore[misc]
         sys.stdout.write(report.markdown() + "\n")
         sys.stdout.flush()

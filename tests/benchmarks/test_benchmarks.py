@@ -16,7 +16,7 @@ from benchmarks.followup import THEIRS
 from benchmarks.prices import PRICED
 from benchmarks.product import SCOPES
 from benchmarks.report import Report
-from benchmarks.run import BENCHMARKS, UnknownBenchmark, main
+from benchmarks.run import BENCHMARKS, GROUPS, UnknownBenchmark, main
 from benchmarks.setup import Setup
 from benchmarks.single import PEERS
 from benchmarks.steps import rivals
@@ -190,5 +190,17 @@ def test_main_writes_markdown_rows_and_figures(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_main_lists_the_benchmarks_it_knows() -> None:
-    with pytest.raises(UnknownBenchmark, match=r"paper, product, ablation, scaling, peers\b.*, all"):
+    with pytest.raises(UnknownBenchmark, match=r"paper, product, ablation, scaling, peers\b.*, all, speed"):
         main("nosuch", None, Path("checkpoints"))
+
+
+def test_a_group_is_made_of_known_benchmarks_and_runs_them_in_turn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert all(each in BENCHMARKS for group in GROUPS.values() for each in group)
+    for each in BENCHMARKS:
+        monkeypatch.setitem(BENCHMARKS, each, lambda setup, each=each: Report(each, "command"))
+    main("speed", None, Path("checkpoints"))
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("## ")] == [
+        f"## {each}" for each in GROUPS["speed"]
+    ]
