@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.deblurring.schemas import DeblurForm, DeblurRequestBody
+from service.examples import add_examples
 from service.responses import PROBLEM
 from service.schemas import CompareRequest, InvertRequest, ProblemDocument
 from service.security.access import is_public
@@ -57,6 +58,7 @@ def document(app: FastAPI, guarded: bool) -> dict[str, Any]:
             _complete(operation, is_public(method.upper(), path))
             if guarded and is_public(method.upper(), path):
                 operation["security"] = []
+    add_examples(schema)
     return schema
 
 

@@ -48,14 +48,22 @@ def problem(
     extensions: Mapping[str, Any] | None = None,
 ) -> Response:
     """One problem document, with members of one's own; carries the request id that the log lines carry."""
-    slug = title.lower().replace(" ", "-")
-    document: dict[str, Any] = {"type": f"urn:deceptron:problem:{slug}", "title": title, "status": status}
-    document |= {"detail": detail, "errors": [{"field": e.field, "detail": e.detail} for e in errors]}
-    document |= extensions or {}
+    document = _document(status, title, detail, errors) | dict(extensions or {})
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     if request_id:
         document["request_id"] = request_id
     return Response(dump_json(document), status, dict(headers or {}), PROBLEM)
+
+
+def problem_document(error: ServiceError) -> dict[str, Any]:
+    """The members of an error's problem document, all but what comes with a request."""
+    return _document(error.status, error.title, error.detail, error.errors)
+
+
+def _document(status: int, title: str, detail: str, errors: Sequence[FieldError]) -> dict[str, Any]:
+    slug = title.lower().replace(" ", "-")
+    document: dict[str, Any] = {"type": f"urn:deceptron:problem:{slug}", "title": title, "status": status}
+    return document | {"detail": detail, "errors": [{"field": e.field, "detail": e.detail} for e in errors]}
 
 
 def service_problem(error: ServiceError, extensions: Mapping[str, Any] | None = None) -> Response:

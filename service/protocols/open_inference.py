@@ -17,7 +17,7 @@ import numpy as np
 from service.arrays import as_observations
 from service.body import parse_json
 from service.columns import COLUMNS, column
-from service.errors import InvalidInput, MalformedBody
+from service.errors import InvalidInput, MalformedBody, ServiceError
 from service.responses import dump_json
 from service.results import MethodResult
 
@@ -54,6 +54,11 @@ class InferRequest:
     observations: np.ndarray
     parameters: dict[str, Any]
     wanted: tuple[Wanted, ...]
+
+
+def explain(error: ServiceError) -> dict[str, Any]:
+    """What the protocol's own clients read of an error."""
+    return {"error": error.detail}
 
 
 def parse_request(body: bytes, header_length: str | None) -> InferRequest:

@@ -19,7 +19,7 @@ from torch.func import jvp, vjp
 
 from models.deceptron import Deceptron
 from service.arrays import decode_list, require_finite
-from service.errors import InvalidInput, UnknownModel
+from service.errors import InvalidInput, ServiceError, UnknownModel
 from service.inference import Inference
 
 PROTOCOL_VERSION = 1.0
@@ -28,6 +28,12 @@ SIDES = ("forward", "inverse")
 
 Map = Callable[[Tensor], Tensor]
 Request = dict[str, Any]
+
+
+def explain(error: ServiceError) -> dict[str, Any]:
+    """What the protocol's own clients read of an error."""
+    kind = "InvalidInput" if error.status < 500 else "InvalidEvaluation"
+    return {"error": {"type": kind, "message": error.detail}}
 
 
 class Bridge:
@@ -41,6 +47,11 @@ class Bridge:
     def names(self) -> list[str]:
         """Every function there is."""
         return [f"{manifest.name}-{side}" for manifest in self._inference.manifests() for side in SIDES]
+
+    def support(self, request: Request) -> dict[str, bool]:
+        """What can be asked of the function."""
+        self._function(request)
+        return SUPPORT
 
     def input_sizes(self, request: Request) -> list[int]:
         """The length of the one input."""

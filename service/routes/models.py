@@ -8,7 +8,7 @@ from service.openapi import errors
 from service.responses import JSON
 from service.state import Services, Shared
 
-router = APIRouter(prefix="/models", tags=["models"], responses=errors(404, 503))
+router = APIRouter(prefix="/models", tags=["models"], responses=errors(503))
 
 
 @router.get("", response_class=JSON)
@@ -17,19 +17,19 @@ async def models(services: Shared) -> Response:
     return JSON({"models": await services.in_thread(_cards, services)})
 
 
-@router.get("/{name}", response_class=JSON)
+@router.get("/{name}", response_class=JSON, responses=errors(404))
 async def model(name: str, services: Shared, version: int | None = None) -> Response:
     """One model's card: shapes, units, training, calibration, measured limits."""
     return JSON(await services.in_thread(_card, services, name, version))
 
 
-@router.get("/{name}/examples", response_class=JSON)
+@router.get("/{name}/examples", response_class=JSON, responses=errors(404))
 async def examples(name: str, services: Shared) -> Response:
     """A few held-out observations to try, with the unknowns behind them."""
     return JSON(await services.in_thread(services.inference.examples, name))
 
 
-@router.get("/{name}/calibration", response_class=JSON)
+@router.get("/{name}/calibration", response_class=JSON, responses=errors(404))
 async def calibration(name: str, services: Shared, version: int | None = None) -> Response:
     """A histogram of every score over the model's calibration set: what usual looks like."""
     return JSON(await services.in_thread(services.inference.histograms, name, version))

@@ -23,10 +23,12 @@ OPTIONS = ("method", "preset", "max_iterations", "relaxation", "tolerance")
 
 class _Route(ExplainedRoute):
     def explain(self, error: ServiceError) -> dict[str, Any]:
-        return {"error": error.detail}
+        return protocol.explain(error)
 
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=_Route, responses=errors(404, 422, 503))
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=_Route)
+_OF_A_MODEL = errors(404, 422, 503)
+_OF_A_REQUEST = _OF_A_MODEL | errors(504)
 _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "not ready"}}
 _INFER_BODY = {
     "requestBody": {
@@ -59,24 +61,24 @@ async def ready(services: Shared) -> Response:
     return JSON({"ready": ok}, 200 if ok else 503)
 
 
-@router.get("/models/{name}", response_class=JSON)
-@router.get("/models/{name}/versions/{version}", response_class=JSON)
+@router.get("/models/{name}", response_class=JSON, responses=_OF_A_MODEL)
+@router.get("/models/{name}/versions/{version}", response_class=JSON, responses=_OF_A_MODEL)
 async def metadata(name: str, services: Shared, version: str | None = None) -> Response:
     """The tensors of a model."""
     return JSON(await services.in_thread(_metadata, services, name, _number(version)))
 
 
-@router.get("/models/{name}/ready", response_class=JSON)
-@router.get("/models/{name}/versions/{version}/ready", response_class=JSON)
+@router.get("/models/{name}/ready", response_class=JSON, responses=_OF_A_MODEL)
+@router.get("/models/{name}/versions/{version}/ready", response_class=JSON, responses=_OF_A_MODEL)
 async def model_ready(name: str, services: Shared, version: str | None = None) -> Response:
     """The model is there and may be used."""
     loaded = await services.in_thread(services.inference.loaded, name, _number(version))
     return JSON({"name": loaded.manifest.name, "ready": True})
 
 
-@router.post("/models/{name}/infer", response_class=JSON, responses=errors(504), openapi_extra=_INFER_BODY)
+@router.post("/models/{name}/infer", response_class=JSON, responses=_OF_A_REQUEST, openapi_extra=_INFER_BODY)
 @router.post(
-    "/models/{name}/versions/{version}/infer", response_class=JSON, responses=errors(504), openapi_extra=_INFER_BODY
+    "/models/{name}/versions/{version}/infer", response_class=JSON, responses=_OF_A_REQUEST, openapi_extra=_INFER_BODY
 )
 async def infer(name: str, request: Request, services: Shared, version: str | None = None) -> Response:
     """Observations in, reconstructions out, in one exchange; longer work belongs to POST /invert."""

@@ -11,66 +11,45 @@ from fastapi import APIRouter, Request, Response
 from service.body import parse_json, read_body
 from service.errors import ServiceError
 from service.openapi import errors
-from service.protocols.um_bridge import PROTOCOL_VERSION, SUPPORT
+from service.protocols import um_bridge as protocol
+from service.protocols.um_bridge import Bridge
 from service.responses import JSON
 from service.routes.explained import ExplainedRoute
-from service.state import Services, Shared
+from service.state import Shared
+
+Work = Callable[[Bridge, dict[str, Any]], Any]
 
 
 class _Route(ExplainedRoute):
     def explain(self, error: ServiceError) -> dict[str, Any]:
-        kind = "InvalidInput" if error.status < 500 else "InvalidEvaluation"
-        return {"error": {"type": kind, "message": error.detail}}
+        return protocol.explain(error)
 
 
-router = APIRouter(tags=["um-bridge"], route_class=_Route, responses=errors(404, 503))
+router = APIRouter(tags=["um-bridge"], route_class=_Route, responses=errors(503))
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 @router.get("/Info", response_class=JSON)
 async def info(services: Shared) -> Response:
     """The protocol's version and every function there is."""
-    return JSON({"protocolVersion": PROTOCOL_VERSION, "models": await services.in_thread(services.bridge.names)})
+    models = await services.in_thread(services.bridge.names)
+    return JSON({"protocolVersion": protocol.PROTOCOL_VERSION, "models": models})
 
 
-@router.post("/ModelInfo", response_class=JSON, openapi_extra=_BODY)
-async def model_info(request: Request, services: Shared) -> Response:
-    """What can be asked of a function."""
-    await _ask(request, services, services.bridge.input_sizes)
-    return JSON({"support": SUPPORT})
+def _answering(path: str, member: str, work: Work, says: str) -> None:
+    """A route that reads a JSON body, whatever Content-Type says (clients differ), and answers in a thread."""
+
+    async def ask(request: Request, services: Shared) -> Response:
+        body = await read_body(request, services.settings.max_body_bytes)
+        return JSON({member: await services.in_thread(lambda: work(services.bridge, parse_json(body)))})
+
+    options: dict[str, Any] = {"name": path.strip("/"), "description": says, "openapi_extra": _BODY}
+    router.post(path, response_class=JSON, responses=errors(404), **options)(ask)
 
 
-@router.post("/InputSizes", response_class=JSON, openapi_extra=_BODY)
-async def input_sizes(request: Request, services: Shared) -> Response:
-    """The lengths of a function's inputs."""
-    return JSON({"inputSizes": await _ask(request, services, services.bridge.input_sizes)})
-
-
-@router.post("/OutputSizes", response_class=JSON, openapi_extra=_BODY)
-async def output_sizes(request: Request, services: Shared) -> Response:
-    """The lengths of a function's outputs."""
-    return JSON({"outputSizes": await _ask(request, services, services.bridge.output_sizes)})
-
-
-@router.post("/Evaluate", response_class=JSON, openapi_extra=_BODY)
-async def evaluate(request: Request, services: Shared) -> Response:
-    """The function at the input."""
-    return JSON({"output": await _ask(request, services, services.bridge.evaluate)})
-
-
-@router.post("/Gradient", response_class=JSON, openapi_extra=_BODY)
-async def gradient(request: Request, services: Shared) -> Response:
-    """J^T sens."""
-    return JSON({"output": await _ask(request, services, services.bridge.gradient)})
-
-
-@router.post("/ApplyJacobian", response_class=JSON, openapi_extra=_BODY)
-async def apply_jacobian(request: Request, services: Shared) -> Response:
-    """J vec."""
-    return JSON({"output": await _ask(request, services, services.bridge.apply_jacobian)})
-
-
-async def _ask(request: Request, services: Services, work: Callable[[dict[str, Any]], Any]) -> Any:
-    """Reads the JSON body, whatever Content-Type says (UM-Bridge clients differ), and answers in a thread."""
-    body = await read_body(request, services.settings.max_body_bytes)
-    return await services.in_thread(lambda: work(parse_json(body)))
+_answering("/ModelInfo", "support", Bridge.support, "What can be asked of a function.")
+_answering("/InputSizes", "inputSizes", Bridge.input_sizes, "The lengths of a function's inputs.")
+_answering("/OutputSizes", "outputSizes", Bridge.output_sizes, "The lengths of a function's outputs.")
+_answering("/Evaluate", "output", Bridge.evaluate, "The function at the input.")
+_answering("/Gradient", "output", Bridge.gradient, "J^T sens.")
+_answering("/ApplyJacobian", "output", Bridge.apply_jacobian, "J vec.")
