@@ -85,6 +85,7 @@ def estimate(composition: Composition, x: Tensor, probes: Tensor, y: Tensor | No
 
 
 def mean_and_error(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (B,) of values (K, B) over K and its standard error, zero for a single value."""
+    """Mean (B,) of values (K, B) over K and its standard error, zero for a single value; in float64."""
+    values = values.double()
     spread = values.std(0) / len(values) ** 0.5 if len(values) > 1 else torch.zeros_like(values[0])
     return values.mean(0), spread

@@ -48,7 +48,7 @@ class Displacement:
         by_w2 = speed * _odd_by_w2(a, w2, t, even, odd) - 0.5 * x0 * t * odd
         by_m = (by_w2 * (2.0 * a * a - k / m) - by_a * a) / m
         by_c = (0.5 * by_a - a * by_w2) / m
-        return torch.stack([by_m, by_c, by_w2 / m, even + a * odd, odd], dim=2)
+        return torch.stack([by_m, by_c, by_w2 / m, even + a * odd, odd], dim=1).mT
 
     def adjoint(self, parameters: Tensor, v: Tensor) -> Tensor:
         """J^T v, (B, 5), for v (B, 64)."""

@@ -15,6 +15,7 @@ import torch
 from models.checkpoint import CheckpointError, Manifest
 from models.engine import Maps
 from models.registry import LoadedModel, Registry, UnknownCheckpoint
+from models.rows import in_fours
 from physics.constraints import Constraint, ConstraintError, check_feasible, intersect, parse_constraint
 from physics.problem import UnknownProblem
 from service.cards import calibration_histograms, examples_of, model_card
@@ -218,13 +219,14 @@ class Inference:
         blocks: list[tuple[np.ndarray, list[dict[str, Any]], float, float]] = []
 
         def work(rows: slice) -> None:
-            y = torch.from_numpy(np.ascontiguousarray(observations[rows])).to(objective.scale)
+            y = in_fours(torch.from_numpy(np.ascontiguousarray(observations[rows])).to(objective.scale))
             report = partial(_report, progress, rows.start, len(observations)) if progress else None
             began = time.perf_counter()
             outcome = run_plan(plan, objective, y, loaded.problem.start, rules, spec.history, report)
             solved = time.perf_counter()
             x, items = items_of(ready.judge, objective, plan, outcome, y, calibrated, spec.uncertainty)
-            blocks.append((x, items, solved - began, time.perf_counter() - solved))
+            asked = rows.stop - rows.start
+            blocks.append((x[:asked], items[:asked], solved - began, time.perf_counter() - solved))
 
         ready.rows.run(len(observations), work)
         xs, items, solve_s, diagnose_s = zip(*blocks, strict=True)
@@ -252,7 +254,7 @@ class Inference:
 
 
 def _report(progress: Progress, first: int, total: int, done: int, _rows: int) -> None:
-    progress(first + done, total)
+    progress(min(first + done, total), total)
 
 
 def _constraint(spec: SolveSpec, n: int) -> Constraint | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.rows import in_fours
 from solvers.method import Curve, Iterate, Objective, Rows
 
 ROUNDING = 64  # units in the last place of the misfit that are not taken for a decrease
@@ -61,7 +62,7 @@ class Armijo:
         stayed = Trial(at.x, at.y, at.residual, at.misfit)
         best = _chosen(accepted, full, stayed)
         shorter = torch.zeros_like(accepted, dtype=torch.long)
-        rows = (~accepted).nonzero()[:, 0]
+        rows = in_fours((~accepted).nonzero()[:, 0])
         observation, at, curve = observation[rows], at[rows], curve[rows]
         for halving in range(1, self.halvings + 1):
             alpha[rows] *= self.shrink
@@ -69,7 +70,7 @@ class Armijo:
             shorter[rows] = halving
             _store(best, rows, trial, enough)
             accepted[rows] = enough
-            rest = (~enough).nonzero()[:, 0]
+            rest = in_fours((~enough).nonzero()[:, 0])
             if not len(rest):
                 break
             rows, observation, at, curve = rows[rest], observation[rest], at[rest], curve[rest]

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from models.deceptron import Deceptron
 from models.engine import Maps
+from models.rows import in_fours
 from physics.constraints import Constraint, intersect
 from physics.problem import Problem
 from solvers.dipg import DIPG
@@ -169,7 +170,7 @@ def _open_rows(best: Solution | None, observation: Tensor) -> Tensor:
     if best is None:
         return torch.arange(len(observation), device=observation.device)
     unfinished = (best.status == Status.STALLED) | (best.status == Status.MAX_ITERATIONS)
-    return unfinished.nonzero()[:, 0]
+    return in_fours(unfinished.nonzero()[:, 0])
 
 
 def _start(start: Start, objective: Objective, observation: Tensor, prior: Tensor, previous: Tensor | None) -> Tensor:

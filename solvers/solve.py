@@ -7,6 +7,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from models.rows import in_fours
 from solvers.line_search import Armijo, Found, Trial
 from solvers.method import CHARGES, Cost, Iterate, Memory, Method, Objective, Rows, charge, cost_tensor
 
@@ -78,6 +79,8 @@ Progress = Callable[[int, int], None]
 class _Running(Rows):
     """The rows still at work, packed; ``index`` says which rows of the batch they are, None that they are all of it.
 
+    The last row may be there several times (models/rows.py): booking it again changes nothing.
+
     ``reached`` marks rows within the tolerance, ``spare`` counts their refinements left, None where there are none.
     """
 
@@ -118,7 +121,7 @@ class _Ledger:
             getattr(self.solution, name)[index] = getattr(answer, name)
         if count == len(ended):
             return None
-        rest = (~ended).nonzero()[:, 0]
+        rest = in_fours((~ended).nonzero()[:, 0])
         return replace(running[rest], index=rest if running.index is None else running.index[rest])
 
 
@@ -166,7 +169,7 @@ def solve(
             trace.append((running.index, running.rms))
         running = ledger.close(running, ended, Status.STALLED, iteration)
         if progress is not None:
-            progress(len(observation) - (0 if running is None else len(running.reached)), len(observation))
+            progress(max(0, len(observation) - (0 if running is None else len(running.reached))), len(observation))
     if running is not None:
         ledger.close(running, torch.ones_like(running.reached), Status.MAX_ITERATIONS, rules.max_iterations)
     solution = ledger.solution or _blank(first)

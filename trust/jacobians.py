@@ -134,5 +134,6 @@ class Inspector:
 
         at_fit, at_data = vmap(errors)(probes)
         published, standard_error = mean_and_error(at_fit)
-        scores = torch.stack([published, at_data.mean(0), vmap(jumps)(y_probes).mean(0)], dim=1)
+        observed, jump = (mean_and_error(values)[0] for values in (at_data, vmap(jumps)(y_probes)))
+        scores = torch.stack([published, observed, jump], dim=1)
         return Inspected(scores, standard_error)

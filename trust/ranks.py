@@ -21,15 +21,16 @@ LEAST, FURTHEST = 1e-12, 20.0  # score that counts as none; log ratio beyond whi
 
 
 def conformal_p(calibration: Tensor, scores: Tensor) -> Tensor:
-    """p-values (B,) of scores (B,) against ascending calibration scores (N,); a score that is NaN gets the smallest.
+    """p-values (..., B) of scores (..., B) against ascending calibration scores (..., N); NaN gets the smallest.
 
     Scores closer than TIE count as equal: where a score hardly varies (a linear g has one RJCP for all items), the
-    rounding that differs between batch sizes and machines must not decide the rank.
+    rounding that differs between machines and engines must not decide the rank.
     """
     scores = ordered(scores)
     least = torch.where(scores > 0, scores * (1.0 - TIE), scores * (1.0 + TIE))
-    above = len(calibration) - torch.searchsorted(ordered(calibration), least.to(calibration.dtype), side="left")
-    return (1.0 + above.double()) / (len(calibration) + 1.0)
+    count = calibration.shape[-1]
+    above = count - torch.searchsorted(ordered(calibration), least.to(calibration.dtype), side="left")
+    return (1.0 + above.double()) / (count + 1.0)
 
 
 def ordered(scores: Tensor) -> Tensor:
@@ -77,8 +78,8 @@ class Ranks:
     def p_values(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Per-score p-values (B, S) and the combined one (B,) of scores (B, S)."""
         scores = ordered(scores.detach().cpu().double())
-        each = _p_values(self.scores, scores)
-        answers = _p_values(self.strangest, strangest(strangeness(each, scores, self.scores[-1]), self.questions))
+        each = p_values_by_column(self.scores, scores)
+        answers = p_values_by_column(self.strangest, strangest(strangeness(each, scores, self.scores[-1]), self.questions))
         return each, conformal_p(self.combined, sum_of_squares(answers))
 
 
@@ -86,12 +87,12 @@ def _ascending(columns: Tensor) -> Tensor:
     return columns.sort(0).values
 
 
-def _p_values(calibration: Tensor, scores: Tensor) -> Tensor:
-    columns = zip(calibration.T.contiguous(), scores.T.contiguous(), strict=True)
-    return torch.stack([conformal_p(column, own) for column, own in columns], dim=1)
+def p_values_by_column(calibration: Tensor, scores: Tensor) -> Tensor:
+    """p-values (B, S) of scores (B, S), each column against its own of the calibration scores (N, S)."""
+    return conformal_p(calibration.T, scores.T).T
 
 
 def _among_themselves(scores: Tensor) -> Tensor:
     """Each item among the others: it counts itself once, as a new item does."""
-    p_values = _p_values(_ascending(scores), scores)
+    p_values = p_values_by_column(_ascending(scores), scores)
     return (p_values * (len(scores) + 1) - 1) / len(scores)
