@@ -62,7 +62,8 @@ class Armijo:
         stayed = Trial(at.x, at.y, at.residual, at.misfit)
         best = _chosen(accepted, full, stayed)
         shorter = torch.zeros_like(accepted, dtype=torch.long)
-        rows = in_fours((~accepted).nonzero()[:, 0])
+        own = (~accepted).nonzero()[:, 0]
+        rows = in_fours(own)
         observation, at, curve = observation[rows], at[rows], curve[rows]
         for halving in range(1, self.halvings + 1):
             alpha[rows] *= self.shrink
@@ -70,9 +71,10 @@ class Armijo:
             shorter[rows] = halving
             _store(best, rows, trial, enough)
             accepted[rows] = enough
-            rest = in_fours((~enough).nonzero()[:, 0])
-            if not len(rest):
+            own = (~enough[: len(own)]).nonzero()[:, 0]
+            if not len(own):
                 break
+            rest = in_fours(own)
             rows, observation, at, curve = rows[rest], observation[rest], at[rest], curve[rest]
         return Found(best, alpha, accepted, shorter)
 

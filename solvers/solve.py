@@ -79,12 +79,12 @@ Progress = Callable[[int, int], None]
 class _Running(Rows):
     """The rows still at work, packed; ``index`` says which rows of the batch they are, None that they are all of it.
 
-    The last row may be there several times (models/rows.py): booking it again changes nothing.
-
+    Of the rows the first ``own`` count; the others repeat the last of them, to fill a four up (models/rows.py).
     ``reached`` marks rows within the tolerance, ``spare`` counts their refinements left, None where there are none.
     """
 
     index: Tensor | None
+    own: int
     observation: Tensor
     at: Trial
     reached: Tensor
@@ -106,8 +106,9 @@ class _Ledger:
 
     def close(self, running: _Running, ended: Tensor, status: Status, iterations: int) -> _Running | None:
         """Books the marked rows and returns the others, if any; within the tolerance is converged, however it ended."""
+        ended = ended[: running.own]
         count = int(torch.count_nonzero(ended))
-        if count == len(ended) and running.index is None:  # the whole batch at once: nothing to sort
+        if count == running.own and running.index is None:  # the whole batch at once: nothing to sort
             self.solution = _answer(running, status, iterations)
             return None
         if not count:
@@ -119,10 +120,11 @@ class _Ledger:
         index = done if running.index is None else running.index[done]
         for name in ("x", "y", "residual_rms", "status", "iterations", "cost"):
             getattr(self.solution, name)[index] = getattr(answer, name)
-        if count == len(ended):
+        if count == running.own:
             return None
         rest = in_fours((~ended).nonzero()[:, 0])
-        return replace(running[rest], index=rest if running.index is None else running.index[rest])
+        index = rest if running.index is None else running.index[rest]
+        return replace(running[rest], index=index, own=running.own - count)
 
 
 def _answer(running: _Running, status: Status, iterations: int) -> Solution:
@@ -169,7 +171,7 @@ def solve(
             trace.append((running.index, running.rms))
         running = ledger.close(running, ended, Status.STALLED, iteration)
         if progress is not None:
-            progress(max(0, len(observation) - (0 if running is None else len(running.reached))), len(observation))
+            progress(len(observation) - (0 if running is None else running.own), len(observation))
     if running is not None:
         ledger.close(running, torch.ones_like(running.reached), Status.MAX_ITERATIONS, rules.max_iterations)
     solution = ledger.solution or _blank(first)
@@ -184,7 +186,7 @@ def _begin(objective: Objective, observation: Tensor, start: Tensor, rules: Rule
     reached = at.misfit <= 0.5 * rules.tolerance**2
     spare = rules.refinements - reached.long() if rules.refinements else None
     cost = cost_tensor(charge(forward=1), x.device).repeat(len(x), 1)
-    return _Running(None, observation, at, reached, spare, cost, Memory())
+    return _Running(None, len(x), observation, at, reached, spare, cost, Memory())
 
 
 def _with_memory(running: _Running, objective: Objective, method: Method, one_shot: Tensor | None) -> _Running:
@@ -212,7 +214,9 @@ def _advance(running: _Running, objective: Objective, method: Method, rules: Rul
     reached = running.reached | (found.at.misfit <= 0.5 * rules.tolerance**2)
     spent = cost_tensor(_searched(found, method, proposal.cost), was.x.device)
     spare = None if running.spare is None else running.spare - reached.long()
-    after = _Running(running.index, running.observation, found.at, reached, spare, running.cost + spent, memory)
+    after = _Running(
+        running.index, running.own, running.observation, found.at, reached, spare, running.cost + spent, memory
+    )
     stalled = found.accepted & (found.at.misfit > (1.0 - rules.least_decrease) * was.misfit)
     if found.shorter is not None:
         stalled |= ~found.accepted & ~may_retry

@@ -79,7 +79,9 @@ class Ranks:
         """Per-score p-values (B, S) and the combined one (B,) of scores (B, S)."""
         scores = ordered(scores.detach().cpu().double())
         each = p_values_by_column(self.scores, scores)
-        answers = p_values_by_column(self.strangest, strangest(strangeness(each, scores, self.scores[-1]), self.questions))
+        answers = p_values_by_column(
+            self.strangest, strangest(strangeness(each, scores, self.scores[-1]), self.questions)
+        )
         return each, conformal_p(self.combined, sum_of_squares(answers))
 
 

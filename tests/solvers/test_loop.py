@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
+from models.rows import FOUR
 from physics.constraints import Box, Unconstrained
 from solvers.dipg import DIPG
 from solvers.gauss_newton import GaussNewton, LevenbergMarquardt
@@ -28,20 +29,22 @@ CONSTRAINED: dict[str, Method] = {
 
 @dataclass
 class Counted:
-    """A map that counts the rows it is asked for."""
+    """A map that counts the rows it is asked for, and the times."""
 
     of: Map
     rows: int = 0
+    calls: int = 0
 
     def __call__(self, batch: Tensor) -> Tensor:
         self.rows += len(batch)
+        self.calls += 1
         return self.of(batch)
 
 
 @pytest.mark.parametrize("method", [DIPG(), DIPG(anchored=False), FixedStepGradient(step=6.0)], ids=repr)
 @pytest.mark.parametrize("toy", ["well-posed", "nonlinear", "box-active"])
 def test_every_evaluation_is_charged_and_none_is_made_for_finished_rows(method: Method, toy: str) -> None:
-    """f and g see exactly the rows that are charged, summed over a batch whose rows end at different times."""
+    """f and g see the rows that are charged, and what fills fours up; the rows of the batch end at different times."""
     case = TOYS[toy]()
     forward, inverse = Counted(case.objective.forward), Counted(case.objective.inverse)
     start = case.start.clone()
@@ -50,7 +53,8 @@ def test_every_evaluation_is_charged_and_none_is_made_for_finished_rows(method: 
     counted = replace(case.objective, forward=forward, inverse=inverse)
     found = solve(counted, case.observation, start, method, replace(RULES, max_iterations=60))
     cost = dict(zip(CHARGES, found.cost.sum(0).tolist(), strict=True))
-    assert (cost["forward"], cost["inverse"]) == (forward.rows, inverse.rows)
+    for kind, counted_map in (("forward", forward), ("inverse", inverse)):
+        assert cost[kind] <= counted_map.rows <= cost[kind] + (FOUR - 1) * counted_map.calls
     assert found.cost[:, CHARGES.index("vjp")].tolist() == found.iterations.tolist()
     assert len(set(found.iterations.tolist())) > 1
 
