@@ -10,6 +10,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import numpy as np
@@ -171,8 +172,14 @@ def decode_npy(data: bytes, field: str = "body") -> np.ndarray:
 
 def encode_npy(array: np.ndarray) -> bytes:
     """The .npy bytes (format 1.0) of an array; the inverse of `decode_npy`."""
+    array = np.ascontiguousarray(array, dtype=_wire_dtype(array)).reshape(array.shape)  # it makes 0 dimensions 1
+    return b"".join((_header(array.dtype.str, array.shape), array.data))
+
+
+@lru_cache(maxsize=64)
+def _header(descr: str, shape: tuple[int, ...]) -> bytes:
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.asarray(array, dtype=_wire_dtype(array)), allow_pickle=False)
+    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
     return buffer.getvalue()
 
 

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -53,7 +53,7 @@ class SolveSpec:
 
     def to_json(self) -> str:
         """Canonical: equal specs give equal strings."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
 
     def as_calibrated(self, method: str, manifest: Manifest) -> bool:
         """Whether answers are made as the calibration set was: only those can be ranked among it."""
@@ -115,9 +115,14 @@ class Inference:
         return self._load(model, version).maps.engine
 
     def manifest(self, model: str, version: int | None = None) -> Manifest:
-        """The manifest of a version, the newest unless given; raises UnknownModel, ModelUnusable."""
+        """The manifest of a version, the newest unless given; raises UnknownModel, ModelUnusable.
+
+        Every request asks: whether the version is still there is looked up each time, its file is read but once.
+        """
         try:
-            return self.registry.manifest(model, version)
+            directory = self.registry.directory(model, version)
+            ready = self._ready.get((model, int(directory.name)))
+            return ready.judge.loaded.manifest if ready else self.registry.manifest(model, version)
         except UnknownCheckpoint as error:
             raise UnknownModel(str(error), [FieldError("model", str(error))]) from error
         except CheckpointError as error:
@@ -180,7 +185,9 @@ class Inference:
         Raises:
             UnknownModel, ModelUnusable, InvalidInput: naming the fields.
         """
-        problem = self._load(spec.model, self.manifest(spec.model, spec.version).version).judge.loaded.problem
+        ready = self._ready.get((spec.model, spec.version))
+        ready = ready or self._load(spec.model, self.manifest(spec.model, spec.version).version)
+        problem = ready.judge.loaded.problem
         wrong = [
             FieldError("method", f"{m!r} is none of {', '.join(METHODS)}") for m in spec.methods if m not in METHODS
         ]

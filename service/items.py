@@ -102,9 +102,14 @@ def _diagnostics(calibration: Calibration, scored: Scored, bars: Uncertainty | N
     )
     items = [_diagnosed(*row) for row in columns]
     if bars is not None:
-        for item, resolution, std in zip(items, bars.resolution.tolist(), bars.std.tolist(), strict=True):
+        for item, resolution, std in zip(items, *(_rows(of) for of in (bars.resolution, bars.std)), strict=True):
             item |= {"resolution": resolution, "std": std}
     return items
+
+
+def _rows(values: Tensor) -> np.ndarray:
+    """(B, n) in memory row by row: each is written as JSON without becoming a list."""
+    return values.detach().cpu().contiguous().numpy()
 
 
 def _diagnosed(scores: list[float], p_values: list[float], p_value: float, standard_error: float) -> Item:

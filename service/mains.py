@@ -58,7 +58,7 @@ class _Server(uvicorn.Server):
         self.app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.app.state.services.stopping.set()
+        self.app.state.services.stop()
         await super().shutdown(sockets)
 
 

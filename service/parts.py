@@ -9,6 +9,11 @@ X_PART, ITEMS, META = "x", "items", "meta"
 Parts = Mapping[str, bytes]
 
 
+def items_part(k: int) -> str:
+    """The part that holds the items of a solve's k-th method, as JSON objects with commas between them."""
+    return f"{ITEMS}:{k}"
+
+
 def reason_of(parts: Parts) -> str:
     """Why a chunk has no result."""
     return parts.get(ERROR_PART, b"this part of the job was lost").decode(errors="replace")

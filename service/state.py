@@ -47,7 +47,11 @@ class Services:
 
     async def submit(self, request: Request, job: NewJob) -> Submitted:
         """Queue a job as the caller's own: no other key will see it. Raises as JobStore.submit does, InvalidInput."""
-        return await self.store.submit(replace(job, owner=caller_of(request).id, deadline_s=_deadline_s(request)))
+        return await self.store.submit(_owned(job, request))
+
+    async def run(self, request: Request, job: NewJob, timeout_s: float) -> JobStatus:
+        """Likewise, and then the job once finished, or as it is after `timeout_s` or when the service stops."""
+        return await self.store.run(_owned(job, request), timeout_s)
 
     async def live_workers(self) -> list[WorkerInfo]:
         """The workers heard of lately, by the queue server's clock: registrations expire. Raises QueueUnavailable."""
@@ -55,8 +59,12 @@ class Services:
 
     async def wait(self, job_id: str, timeout_s: float) -> JobStatus:
         """The job once finished, or as it is after `timeout_s` or when the service stops. Raises JobNotFound."""
-        finished = await self.unless_stopping(self.store.wait(job_id, timeout_s))
-        return finished or await self.store.status(job_id)
+        return await self.store.wait(job_id, timeout_s)
+
+    def stop(self) -> None:
+        """Whoever waits gets an answer now."""
+        self.stopping.set()
+        self.store.let_go()
 
     async def unless_stopping(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What `work` gives, or None when the service is asked to stop before that."""
@@ -69,6 +77,10 @@ class Services:
                 waiting.cancel()
 
 
+def _owned(job: NewJob, request: Request) -> NewJob:
+    return replace(job, owner=caller_of(request).id, deadline_s=_deadline_s(request))
+
+
 def _deadline_s(request: Request) -> float | None:
     given = request.headers.get("deadline-seconds")
     if given is not None and not _SECONDS.fullmatch(given):
@@ -76,7 +88,7 @@ def _deadline_s(request: Request) -> float | None:
     return None if given is None else max(float(given), SHORTEST_DEADLINE_S)
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:  # async: FastAPI runs what is not in a thread
     services = request.app.state.services
     if not isinstance(services, Services):
         raise TypeError("the app was not started through its lifespan")
@@ -89,7 +101,8 @@ async def only_own_jobs(request: Request) -> None:
     caller = caller_of(request)
     if job_id is None or caller.sees_all:
         return
-    if await services_of(request).store.owner(job_id) != caller.id:
+    services = await services_of(request)
+    if await services.store.owner(job_id) != caller.id:
         raise JobNotFound(f"there is no job {job_id!r}")
 
 

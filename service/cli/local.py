@@ -13,8 +13,7 @@ from service.client.types import Comparison, Result, read_result
 from service.handler import SolveHandler
 from service.inference import Inference, SolveSpec
 from service.prepare import RawRequest, prepare
-from service.responses import dump_json
-from service.results import assemble, result_json
+from service.results import result_json
 from service.settings import load_settings
 
 
@@ -38,4 +37,4 @@ def invert_locally(observations: np.ndarray, options: Mapping[str, str]) -> Resu
             parts.append(handler(job.spec, [chunk.payload])[0].parts)
             bar.update(chunk.items)
     spec = SolveSpec.from_json(job.spec)
-    return read_result(json.loads(dump_json(result_json(spec, "invert", 0.0, assemble(spec, parts)))))
+    return read_result(json.loads(result_json(spec, "invert", 0.0, parts)))

@@ -19,7 +19,6 @@ from service.body import parse_json
 from service.columns import COLUMNS, column
 from service.errors import InvalidInput, MalformedBody, ServiceError
 from service.responses import dump_json
-from service.results import MethodResult
 
 HEADER = "Inference-Header-Content-Length"
 EXTENSIONS = ["binary_tensor_data"]
@@ -175,13 +174,13 @@ def _object(value: object, field: str) -> dict[str, Any]:
 
 
 def render_response(
-    head: Mapping[str, Any], result: MethodResult, wanted: Sequence[Wanted]
+    head: Mapping[str, Any], x: np.ndarray, items: Sequence[Mapping[str, Any]], wanted: Sequence[Wanted]
 ) -> tuple[bytes, int | None]:
-    """The body of an answer, and the length of its JSON where raw bytes follow it."""
+    """The body of an answer from x (B, n) and its items, and the length of its JSON where raw bytes follow it."""
     outputs, tail = [], []
     for output in wanted:
         is_x, datatype = output.name == "x", OUTPUTS[output.name]
-        values = np.asarray(result.x, dtype="<f8") if is_x else column(result.items, output.name)
+        values = np.asarray(x, dtype="<f8") if is_x else column(items, output.name)
         described: dict[str, Any] = {"name": output.name, "datatype": datatype, "shape": list(values.shape)}
         if output.binary:
             raw = _to_bytes(values, datatype)

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -74,8 +74,20 @@ class JobStore:
 
         Raises QueueFull (with ``retry_after_s``), IdempotencyConflict, BodyTooLarge (larger than the whole queue).
         """
+        return await self._submit(new, _new_id())
+
+    async def run(self, new: NewJob, timeout_s: float) -> JobStatus:
+        """Submits a job and waits for it: `submit` and `wait` with fewer looks. Raises as `submit` does."""
+        job_id = _new_id()
+        with self._listener.watch(job_id, only_end=True) as ended:
+            await self._listener.started(SUBSCRIBE_S)
+            submitted = await self._submit(new, job_id)
+            if submitted.created:
+                return await self._ended(job_id, ended, _now() + timeout_s)
+        return await self.wait(submitted.job_id, timeout_s)
+
+    async def _submit(self, new: NewJob, job_id: str) -> Submitted:
         self._check_size(new)
-        job_id = secrets.token_hex(16)
         name = digest(f"{new.owner}\n{new.idempotency_key}") if new.idempotency_key is not None else ""
         limits = self._limits
         head = (job_id, name, new.request_digest, new.kind, new.model, new.spec, digest(new.spec))
@@ -124,43 +136,51 @@ class JobStore:
             found: Any = await self._client.hget(self._keys.job(job_id), "owner")
         return None if found is None else str(found.decode())
 
-    async def spec(self, job_id: str) -> str:
-        """The job's spec as submitted; raises JobNotFound."""
-        with outages_told():
-            spec: Any = await self._client.hget(self._keys.job(job_id), "spec")
-        if spec is None:
-            raise JobNotFound(f"there is no job {job_id!r}")
-        return str(spec.decode())
-
     async def results(self, job_id: str) -> list[Mapping[str, bytes]]:
         """Each chunk's parts, in order; raises JobNotFinished, JobGone, JobNotFound.
 
         A chunk that failed as a whole has the parts ERROR_PART (why, UTF-8) and ITEMS_PART (how many items, decimal).
         """
-        status = await self.status(job_id)
+        return await self.parts(await self.status(job_id))
+
+    async def parts(self, status: JobStatus, names: Sequence[str] = ()) -> list[Mapping[str, bytes]]:
+        """Likewise of a job that has been looked at: all parts, or those named and the two of failed chunks."""
+        return [parts async for page in self.pages(status, names) for parts in page]
+
+    async def pages(
+        self, status: JobStatus, names: Sequence[str] = (), size: int = RESULTS_PER_TRIP
+    ) -> AsyncIterator[list[Mapping[str, bytes]]]:
+        """The same, so many chunks at a time: a job's whole result need not be in memory at once."""
         if not status.finished:
-            raise JobNotFinished(f"job {job_id} is {status.status}: {status.done} of {status.total} items are done")
+            raise JobNotFinished(f"job {status.id} is {status.status}: {status.done} of {status.total} items are done")
         if status.status == "canceled":
-            raise JobGone(f"job {job_id} was canceled; it has no results")
-        if status.status == "expired":
-            raise JobGone(f"the results of job {job_id} have expired")
-        with outages_told():
-            count = int(await self._client.hget(self._keys.job(job_id), "chunks") or 0)
-            parts = await self._parts([chunk_id(job_id, index) for index in range(count)])
-        if not parts or not all(parts):
-            raise JobGone(f"the results of job {job_id} have expired")
-        return parts
+            raise JobGone(f"job {status.id} was canceled; it has no results")
+        for start in range(0, status.chunks, size):
+            indices = range(start, min(start + size, status.chunks))
+            found = [] if status.status == "expired" else await self._fetch(status.id, indices, names)
+            if not found or not all(found):
+                raise JobGone(f"the results of job {status.id} have expired")
+            yield found
 
     async def wait(self, job_id: str, timeout_s: float) -> JobStatus:
         """The job once it has finished, or as it is after ``timeout_s``. Sits out a short absence of the server."""
         deadline = _now() + timeout_s
-        with self._listener.watch(job_id) as changed:
+        with self._listener.watch(job_id, only_end=True) as ended:
             await self._listener.started(min(SUBSCRIBE_S, max(timeout_s, 0.0)))
             status = await self.status(job_id)
-            while not status.finished and (left_s := deadline - _now()) > 0:
-                await _any(changed, min(left_s, POLL_S))
-                status = await self._patient_status(job_id, deadline)
-        return status
+            return status if status.finished else await self._ended(job_id, ended, deadline)
+
+    async def _ended(self, job_id: str, ended: asyncio.Event, deadline: float) -> JobStatus:
+        """The job at its end or at the deadline, whichever is first; looked at when something was heard of it."""
+        while True:
+            await _any(ended, min(max(deadline - _now(), 0.0), POLL_S))
+            status = await self._patient_status(job_id, deadline)
+            if status.finished or self._listener.letting_go or _now() >= deadline:
+                return status
+
+    def let_go(self) -> None:
+        """From now on nobody is kept waiting: whoever waits for a job's end gets the job as it is."""
+        self._listener.let_go()
 
     async def events(self, job_id: str) -> AsyncIterator[JobStatus]:
         """The job now, then after each change; the last one is finished. Raises JobNotFound, also when purged."""
@@ -240,14 +260,18 @@ class JobStore:
         if not found:
             raise JobNotFound(f"there is no job {job_id!r}")
 
-    async def _parts(self, chunk_ids: list[str]) -> list[Mapping[str, bytes]]:
-        parts: list[Mapping[str, bytes]] = []
-        for start in range(0, len(chunk_ids), RESULTS_PER_TRIP):
-            pipeline = self._client.pipeline(transaction=False)
-            for name in chunk_ids[start : start + RESULTS_PER_TRIP]:
-                pipeline.hgetall(self._keys.result(name))
-            parts += [{key.decode(): value for key, value in found.items()} for found in await pipeline.execute()]
-        return parts
+    async def _fetch(self, job_id: str, indices: Iterable[int], names: Sequence[str]) -> list[Mapping[str, bytes]]:
+        """The parts of some chunks in one round trip; empty for a chunk that has none."""
+        wanted = [*names, ERROR_PART, ITEMS_PART] if names else []
+        pipeline = self._client.pipeline(transaction=False)
+        for key in (self._keys.result(chunk_id(job_id, index)) for index in indices):
+            pipeline.hmget(key, wanted) if wanted else pipeline.hgetall(key)
+        with outages_told():
+            answers = await pipeline.execute()
+        if not wanted:
+            return [{key.decode(): value for key, value in found.items()} for found in answers]
+        pairs = (zip(wanted, values, strict=True) for values in answers)
+        return [{name: value for name, value in pair if value is not None} for pair in pairs]
 
     async def _patient_status(self, job_id: str, deadline: float) -> JobStatus:
         while True:
@@ -263,8 +287,13 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
+def _new_id() -> str:
+    return secrets.token_hex(16)
+
+
 async def _any(changed: asyncio.Event, timeout_s: float) -> None:
     """Waits for news, or for so long; either way the next look is fresh."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(changed.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await changed.wait()
     changed.clear()

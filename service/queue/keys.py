@@ -35,7 +35,7 @@ class Keys:
 
     @property
     def channel(self) -> str:
-        """Pub/sub channel; each message is the id of a job that changed."""
+        """Pub/sub channel; each message names the jobs that changed (common.lua, tell)."""
         return f"{self.prefix}events"
 
     @property

@@ -1,7 +1,7 @@
 """One subscription per process that wakes whoever waits for a job."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import redis.asyncio
@@ -24,29 +24,36 @@ class Listener:
     def __init__(self, client: redis.asyncio.Redis, channel: str) -> None:
         self._client = client
         self._channel = channel
-        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._watchers: dict[str, set[_Watcher]] = {}
+        self.letting_go = False
         self._task: asyncio.Task[None] | None = None
         self._hearing = asyncio.Event()
 
     @contextmanager
-    def watch(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set each time the job may have changed."""
-        changed = asyncio.Event()
-        self._watchers.setdefault(job_id, set()).add(changed)
+    def watch(self, job_id: str, only_end: bool = False) -> Iterator[asyncio.Event]:
+        """An event that is set each time the job may have changed, or only when it may have ended."""
+        watcher = _Watcher(only_end)
+        self._watchers.setdefault(job_id, set()).add(watcher)
         try:
-            yield changed
+            yield watcher.changed
         finally:
             watchers = self._watchers[job_id]
-            watchers.discard(changed)
+            watchers.discard(watcher)
             if not watchers:
                 del self._watchers[job_id]
+
+    def let_go(self) -> None:
+        """Wakes everybody, and says for good that there is no time left to wait."""
+        self.letting_go = True
+        self._wake_all()
 
     async def started(self, timeout_s: float) -> None:
         """Starts listening if nobody has; waits until it hears, or until the time is up."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._listen(), name="queue-listener")
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._hearing.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._hearing.wait()
 
     async def close(self) -> None:
         """Ends the subscription; safe to call twice."""
@@ -85,12 +92,22 @@ class Listener:
     def _heard(self, kind: str, data: bytes | int) -> None:
         if kind == "subscribe":
             self._hearing.set()
-            for watchers in self._watchers.values():
-                _wake(watchers)
+            self._wake_all()
         elif isinstance(data, bytes):
-            _wake(self._watchers.get(data.decode(), set()))
+            for word in data.decode().split(" "):
+                _wake(self._watchers.get(word.removesuffix("!"), ()), word.endswith("!"))
+
+    def _wake_all(self) -> None:
+        for watchers in self._watchers.values():
+            _wake(watchers, ended=True)
 
 
-def _wake(watchers: set[asyncio.Event]) -> None:
-    for changed in watchers:
-        changed.set()
+class _Watcher:
+    def __init__(self, only_end: bool) -> None:
+        self.changed, self.only_end = asyncio.Event(), only_end
+
+
+def _wake(watchers: Iterable[_Watcher], ended: bool) -> None:
+    for watcher in watchers:
+        if ended or not watcher.only_end:
+            watcher.changed.set()

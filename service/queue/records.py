@@ -76,7 +76,7 @@ class Submitted:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as seen from outside; ``done`` and ``total`` count items, times are unix seconds."""
+    """A job as seen from outside; ``done`` and ``total`` count items, times are unix seconds; ``spec`` as submitted."""
 
     id: str
     kind: str
@@ -89,12 +89,16 @@ class JobStatus:
     finished_at: float | None
     expires_at: float | None
     error: str | None
+    spec: str
+    chunks: int
 
     @classmethod
     def of_new(cls, job_id: str, new: NewJob, at: float) -> "JobStatus":
         """A job as it is when it is put in."""
         total = sum(chunk.items for chunk in new.chunks)
-        return cls(job_id, new.kind, new.model, "queued", 0, total, at, None, None, None, None)
+        return cls(
+            job_id, new.kind, new.model, "queued", 0, total, at, None, None, None, None, new.spec, len(new.chunks)
+        )
 
     @property
     def finished(self) -> bool:
@@ -150,6 +154,8 @@ def parse_job(job_id: str, record: Mapping[bytes, bytes], now: float) -> JobStat
         finished_at=number("finished_at"),
         expires_at=expires_at,
         error=text("error"),
+        spec=text("spec") or "",
+        chunks=int(text("chunks") or 0),
     )
 
 

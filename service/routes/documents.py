@@ -1,16 +1,22 @@
 """The job document: what GET /jobs/{id}, a met `Prefer: wait` and every event of a job show."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
+
+import orjson
 
 from service.deblurring.results import DeblurResult, assemble_picture
 from service.deblurring.spec import KIND as PICTURE
 from service.deblurring.spec import DeblurSpec
 from service.errors import JobGone, JobNotFinished, JobNotFound
 from service.inference import SolveSpec
+from service.parts import META, items_part
 from service.queue.records import JobStatus
-from service.results import JobResult, assemble, result_json
+from service.results import Heading, frame, items_text, result_json
 from service.state import Services
+
+CHUNKS_A_PAGE = 16
 
 
 def job_document(status: JobStatus) -> dict[str, Any]:
@@ -43,31 +49,36 @@ async def full_document(services: Services, status: JobStatus) -> dict[str, Any]
     return document if result is None else {**document, "result": result}
 
 
-async def _answers(services: Services, status: JobStatus) -> dict[str, Any] | None:
+async def _answers(services: Services, status: JobStatus) -> orjson.Fragment | None:
     if status.total > services.settings.inline_items:
         return None
-    spec, result = await fetch_result(services, status.id)
-    return result_json(spec, status.kind, queued_s(status), result)
+    chunks = await services.store.parts(status)
+    return orjson.Fragment(result_json(SolveSpec.from_json(status.spec), status.kind, queued_s(status), chunks))
+
+
+async def result_texts(services: Services, status: JobStatus) -> AsyncIterator[bytes]:
+    """A finished job's result as JSON, page by page, never in memory as a whole. Raises JobGone, also on the way."""
+    spec = SolveSpec.from_json(status.spec)
+    heading = Heading.of(spec, await services.store.parts(status, (META,)))
+    for k, (before, after) in enumerate(frame(spec, status.kind, queued_s(status), heading)):
+        yield before
+        joint = b""
+        async for page in services.store.pages(status, (items_part(k),), CHUNKS_A_PAGE):
+            yield joint + b",".join(items_text(parts, k) for parts in page)
+            joint = b","
+        yield after
 
 
 async def _picture(services: Services, status: JobStatus) -> dict[str, Any]:
     """The result of a picture; its numbers only where they are few."""
-    found = await fetch_picture(services, status.id)
+    found = await fetch_picture(services, status)
     return found.document(queued_s(status), found.spec.pixels <= services.settings.inline_pixels)
 
 
-async def fetch_result(services: Services, job_id: str) -> tuple[SolveSpec, JobResult]:
-    """A finished job's result. Raises JobNotFinished, JobGone, JobNotFound."""
-    parts = await services.store.results(job_id)
-    spec = SolveSpec.from_json(await services.store.spec(job_id))
-    return spec, await services.in_thread(assemble, spec, parts)
-
-
-async def fetch_picture(services: Services, job_id: str) -> DeblurResult:
-    """A finished deblurring. Raises JobNotFinished, JobGone, JobNotFound."""
-    parts = await services.store.results(job_id)
-    spec = DeblurSpec.from_json(await services.store.spec(job_id))
-    return await services.in_thread(assemble_picture, spec, parts)
+async def fetch_picture(services: Services, status: JobStatus) -> DeblurResult:
+    """A finished deblurring. Raises JobNotFinished, JobGone."""
+    chunks = await services.store.parts(status)
+    return await services.in_thread(assemble_picture, DeblurSpec.from_json(status.spec), chunks)
 
 
 def queued_s(status: JobStatus) -> float | None:

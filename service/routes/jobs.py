@@ -4,17 +4,20 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from service.body import JSON as JSON_TYPE
 from service.body import NPY
 from service.deblurring.spec import KIND as PICTURE
 from service.errors import ServiceError
+from service.inference import SolveSpec
 from service.openapi import errors
+from service.parts import META, X_PART
 from service.queue.records import JobStatus
 from service.responses import JSON, dump_json
-from service.results import result_json, result_npy
-from service.routes.documents import fetch_result, full_document, job_document, queued_s
+from service.results import Heading, result_npy
+from service.routes.documents import CHUNKS_A_PAGE, full_document, job_document, queued_s, result_texts
 from service.routes.negotiation import negotiate
 from service.routes.pictures import PICTURE_MEDIA, PNG, picture_response
 from service.schemas import JobDocument
@@ -22,6 +25,7 @@ from service.state import Services, Shared
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=errors(404, 503))
 _PING_S = 15
+_VARY = {"Vary": "Accept"}
 
 
 @router.get("/{job_id}", response_model=JobDocument)
@@ -50,12 +54,28 @@ async def result(job_id: str, request: Request, services: Shared, arrays: bool =
     if status.kind == PICTURE:
         return await picture_response(services, status, negotiate(accept, PICTURE_MEDIA), arrays)
     media = negotiate(accept)
-    spec, found = await fetch_result(services, job_id)
-    headers = {"Vary": "Accept"}
     if media == NPY:
-        return Response(await services.in_thread(result_npy, status.kind, found), 200, headers, NPY)
-    document = await services.in_thread(lambda: dump_json(result_json(spec, status.kind, queued_s(status), found)))
-    return JSON(document, 200, headers)
+        return await _npy(services, status)
+    texts = result_texts(services, status)
+    first = await anext(texts)  # what cannot be had at all is still a problem document
+    if status.chunks <= CHUNKS_A_PAGE:
+        return JSON(b"".join([first, *[text async for text in texts]]), 200, _VARY)
+    return StreamingResponse(_joined(first, texts), 200, _VARY, JSON_TYPE)
+
+
+async def _joined(first: bytes, texts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for text in texts:
+        yield text
+
+
+async def _npy(services: Services, status: JobStatus) -> Response:
+    chunks = await services.store.parts(status, (X_PART, META))
+    heading = Heading.of(SolveSpec.from_json(status.spec), chunks)
+    times = {"queued": queued_s(status) or 0.0, "solve": heading.solve_s, "diagnose": heading.diagnose_s}
+    timing = ", ".join(f"{name};dur={1e3 * seconds:.3f}" for name, seconds in times.items())
+    body = await services.in_thread(result_npy, status.kind, chunks)
+    return Response(body, 200, {**_VARY, "Server-Timing": timing}, NPY)
 
 
 @router.get("/{job_id}/events", response_class=EventSourceResponse)

@@ -7,11 +7,13 @@ from fastapi import APIRouter, Request, Response
 
 from service.body import read_body
 from service.errors import InvalidInput, NotInTime, ServiceError
+from service.inference import SolveSpec
 from service.openapi import errors
+from service.parts import Parts
 from service.prepare import job_of, query_data
 from service.protocols import open_inference as protocol
 from service.responses import JSON
-from service.routes.documents import fetch_result
+from service.results import items_of_method, stacked
 from service.routes.explained import ExplainedRoute
 from service.routes.health import checks_of
 from service.state import Services, Shared
@@ -88,16 +90,20 @@ async def infer(name: str, request: Request, services: Shared, version: str | No
     data = query_data({"model": name, "version": _number(version), **options})
     make = partial(job_of, "invert", data, lambda: asked.observations, services.inference, services.settings, lax=True)
     job = await services.in_thread(make)
-    submitted = await services.submit(request, job)
-    status = await services.wait(submitted.job_id, services.settings.max_wait_s)
+    status = await services.run(request, job, services.settings.max_wait_s)
     if not status.finished:
         await services.store.cancel(status.id)
         raise NotInTime(f"not done within {services.settings.max_wait_s:g} s, and canceled; send it to POST /invert")
-    spec, result = await fetch_result(services, status.id)
+    chunks = await services.store.parts(status)
+    spec = SolveSpec.from_json(status.spec)
     head = {"model_name": spec.model, "model_version": str(spec.version)}
     head |= {"id": asked.id} if asked.id is not None else {}
-    text, length = await services.in_thread(protocol.render_response, head, result.methods[0], asked.wanted)
-    return _answer(text, length)
+    render = partial(_render, head, chunks, asked.wanted)
+    return _answer(*await services.in_thread(render))
+
+
+def _render(head: dict[str, str], chunks: list[Parts], wanted: tuple[protocol.Wanted, ...]) -> tuple[bytes, int | None]:
+    return protocol.render_response(head, stacked(chunks)[0], items_of_method(chunks, 0), wanted)
 
 
 def _answer(body: bytes, json_length: int | None) -> Response:

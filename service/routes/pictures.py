@@ -20,7 +20,7 @@ async def picture_response(
     services: Services, status: JobStatus, media: str, arrays: bool = True, headers: Mapping[str, str] | None = None
 ) -> Response:
     """The result of a finished deblurring. Raises JobNotFinished, JobGone, NotAcceptable (too large for JSON)."""
-    found = await fetch_picture(services, status.id)
+    found = await fetch_picture(services, status)
     told = {"Vary": "Accept", **(headers or {})}
     if media == PNG:
         return Response(await services.in_thread(found.png), 200, told, PNG)

@@ -84,11 +84,11 @@ async def _submit(request: Request, services: Services, kind: Kind) -> Response:
 
 async def queued(request: Request, services: Services, job: NewJob, answer: Answer) -> Response:
     """Queues a job: 202, or its `answer` if it finishes within the time that the request prefers to wait."""
-    submitted = await services.submit(request, job)
     wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
     if wait_s is None:
+        submitted = await services.submit(request, job)
         return _accepted(await services.store.status(submitted.job_id))
-    status = await services.wait(submitted.job_id, wait_s)
+    status = await services.run(request, job, wait_s)
     if not status.finished:
         return _accepted(status)
     return await answer(status, {"Location": f"/jobs/{status.id}", "Preference-Applied": f"wait={wait_s:g}"})

@@ -12,6 +12,7 @@ from physics.problem import load_problem
 from service.errors import DeviceUnavailable, InvalidInput, ModelUnusable, UnknownModel
 from service.inference import METHODS, Inference, SolveSpec
 from service.prepare import RawRequest, prepare
+from service.responses import dump_json
 from service.settings import CHECKPOINTS, load_settings
 from trust.scores import SCORES
 
@@ -86,7 +87,7 @@ def test_an_item_is_judged_alike_in_any_company_and_by_any_worker(inference: Inf
     _, y = observed("oscillator", 12)
     spec = SolveSpec("oscillator", 1, ("auto",))
     (together,) = inference.solve(spec, y)
-    assert Inference(CHECKPOINTS, "cpu").solve(spec, y)[0].items == together.items
+    assert dump_json(Inference(CHECKPOINTS, "cpu").solve(spec, y)[0].items) == dump_json(together.items)
     for i in range(4):
         (alone,) = inference.solve(spec, y[i : i + 1])
         a, b = (answer.items[row]["diagnostics"] for answer, row in ((alone, 0), (together, i)))
@@ -94,6 +95,19 @@ def test_an_item_is_judged_alike_in_any_company_and_by_any_worker(inference: Inf
         assert a["p_values"] == pytest.approx(b["p_values"], abs=1e-6)
         for name in SCORES:
             assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-6)
+
+
+def test_a_loaded_manifest_is_not_read_again_but_looked_for(tmp_path: Path) -> None:
+    shutil.copytree(CHECKPOINTS / "oscillator", tmp_path / "oscillator")
+    found = Inference(tmp_path, "cpu")
+    found.check(SolveSpec("oscillator", 1, ("auto",)), 64)
+    (tmp_path / "oscillator/1/manifest.json").write_text("{")
+    assert found.manifest("oscillator").version == found.manifest("oscillator", 1).version == 1
+    with pytest.raises(UnknownModel):
+        found.manifest("oscillator", 2)
+    shutil.rmtree(tmp_path / "oscillator/1")
+    with pytest.raises(UnknownModel):
+        found.manifest("oscillator")
 
 
 def test_a_row_never_depends_on_its_batch(inference: Inference) -> None:

@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.arrays import encode_npy
+from service.arrays import decode_npy, encode_npy
 from service.routes.negotiation import negotiate
 from service.routes.solve import preferred_wait_s
 from tests.service.conftest import wait_for
@@ -41,6 +41,29 @@ def test_the_document_tells_when_and_where(http: httpx.Client, done: dict[str, A
     assert done["error"] is None
     assert set(done["links"]) == {"self", "result", "events"}
     assert http.get(done["links"]["self"]).json() == done
+
+
+def test_numbers_alone_come_with_their_times(http: httpx.Client, done: dict[str, Any]) -> None:
+    response = http.get(done["links"]["result"], headers={"Accept": "application/x-npy"})
+    stages = [mark.split(";dur=") for mark in response.headers["server-timing"].split(", ")]
+    assert {name: float(ms) for name, ms in stages} == {
+        name: pytest.approx(1e3 * done["result"]["timing"][f"{name}_s"], abs=1e-3)
+        for name in ("queued", "solve", "diagnose")
+    }
+
+
+def test_a_long_result_is_sent_page_by_page(http: httpx.Client, observations: np.ndarray) -> None:
+    """More chunks than are held at once: the same document, without a length known beforehand."""
+    many = np.tile(observations, (5, 1))[:4500]
+    query = {"model": "oscillator", "method": "oneshot"}
+    job = http.post("/invert", content=encode_npy(many), params=query, headers={**NPY, "Prefer": "wait=30"}).json()
+    assert wait_for(lambda: http.get(job["links"]["self"]).json()["status"] == "succeeded", 100)
+    response = http.get(job["links"]["result"])
+    assert "content-length" not in response.headers
+    document = response.json()
+    assert (document["model"], document["method"], len(document["items"])) == ("oscillator", "oneshot", 4500)
+    x = decode_npy(http.get(job["links"]["result"], headers={"Accept": "application/x-npy"}).content)
+    np.testing.assert_array_equal(np.array([item["x"] for item in document["items"]], x.dtype), x)
 
 
 @pytest.mark.parametrize(

@@ -41,5 +41,5 @@ local function begin(chunk, entry)
 end
 
 for i = 7, #ARGV, 2 do answer[#answer + 1] = begin(ARGV[i], ARGV[i + 1]) end
-for job in pairs(changed) do redis.call('PUBLISH', CHANNEL, job) end
+tell(changed)
 return answer

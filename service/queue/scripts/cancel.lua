@@ -25,5 +25,5 @@ if purge == '1' then
 else
   close(job, 'canceled', result_ttl, record_ttl)
 end
-redis.call('PUBLISH', CHANNEL, job)
+tell({[job] = true})
 return 1

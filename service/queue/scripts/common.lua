@@ -36,6 +36,17 @@ local function release(chunk)
   end
 end
 
+-- Tells whoever listens which jobs have changed (a set of ids), in one message: ids with spaces between them, a '!' after
+-- each that has ended or is gone.
+local function tell(changed)
+  local words = {}
+  for job in pairs(changed) do
+    local record = redis.call('HMGET', job_key(job), 'status', 'finished_at')
+    words[#words + 1] = (record[2] or not record[1]) and job .. '!' or job
+  end
+  if #words > 0 then redis.call('PUBLISH', CHANNEL, table.concat(words, ' ')) end
+end
+
 -- Ends a job: results live for result_ttl, the record (a tombstone by then) for record_ttl.
 local function close(job, status, result_ttl, record_ttl)
   local at = now()

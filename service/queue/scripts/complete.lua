@@ -31,5 +31,5 @@ if rate > 0 then
   local before = tonumber(redis.call('HGET', COUNTERS, 'rate') or rate)
   redis.call('HSET', COUNTERS, 'rate', stamp(0.8 * before + 0.2 * rate))
 end
-for job in pairs(changed) do redis.call('PUBLISH', CHANNEL, job) end
+tell(changed)
 return answer

@@ -8,7 +8,7 @@ if named == '' then jobs = redis.call('ZRANGE', DEADLINES, '-inf', stamp(now()),
 local ended = 0
 for _, job in ipairs(jobs) do
   if end_if_overdue(job, result_ttl, record_ttl) then
-    redis.call('PUBLISH', CHANNEL, job)
+    tell({[job] = true})
     ended = ended + 1
   end
 end

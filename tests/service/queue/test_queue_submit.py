@@ -21,7 +21,7 @@ async def test_a_submitted_job_is_queued(bench: Bench, store: JobStore) -> None:
     assert submitted.created
     assert (status.status, status.done, status.total, status.kind, status.model) == ("queued", 0, 6, "invert", "toy")
     assert [status.started_at, status.finished_at, status.expires_at, status.error] == [None] * 4
-    assert await store.spec(submitted.job_id) == "spec"
+    assert (status.spec, status.chunks) == ("spec", 2)
     depth = await store.depth()
     assert (depth.items, depth.bytes, depth.chunks) == (6, 8, 2)
     with pytest.raises(JobNotFinished):
@@ -125,7 +125,7 @@ async def test_a_job_larger_than_the_queue_is_told_so(open_store: Callable[..., 
 
 
 async def test_unknown_jobs(store: JobStore) -> None:
-    for call in (store.status, store.spec, store.results, store.cancel, store.purge):
+    for call in (store.status, store.results, store.cancel, store.purge):
         with pytest.raises(JobNotFound):
             await call("nosuchjob")
     with pytest.raises(JobNotFound):
@@ -140,7 +140,7 @@ async def test_no_server_is_queue_unavailable(open_store: Callable[..., JobStore
         store.workers(),
         store.submit(job(b"x")),
         store.status("a"),
-        store.spec("a"),
+        store.run(job(b"x"), 1.0),
     ]
     calls += [store.results("a"), store.cancel("a"), store.purge("a"), store.wait("a", 0.1)]
     for call in calls:
