@@ -11,6 +11,8 @@ import benchmarks.peers
 import benchmarks.product
 import benchmarks.scaling
 import benchmarks.speed
+import benchmarks.speed_memory
+import benchmarks.speed_scaling
 import benchmarks.speed_served
 import benchmarks.trust
 from benchmarks.measure import timed
@@ -30,11 +32,13 @@ BENCHMARKS: dict[str, Callable[[Setup], Report]] = {
     "deblur": benchmarks.deblur.run,
     "speed-engine": benchmarks.speed.run,
     "speed-service": benchmarks.speed_served.run,
+    "speed-scaling": benchmarks.speed_scaling.run,
+    "speed-memory": benchmarks.speed_memory.run,
 }
 
 GROUPS = {
     "all": ("paper", "product", "ablation", "scaling", "peers", "trust"),
-    "speed": ("speed-engine", "speed-service"),
+    "speed": ("speed-engine", "speed-service", "speed-scaling"),
 }
 """Several by one name. Not in ``all``: photographs take their time, and speed wants the machine to itself."""
 

@@ -52,7 +52,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             commit=running_commit(settings),
             stopping=asyncio.Event(),
         )
+        watching = asyncio.create_task(app.state.metrics.loop.run(), name="loop-watch")
         yield
+        watching.cancel()
         await store.close()
         await client.aclose()
 

@@ -20,8 +20,8 @@ import click
 )
 @click.option("--quick", is_flag=True, help="All of it cut short, to see that it runs; its figures mean nothing.")
 def bench(name: str, out: Path | None, items: int, repeats: int, quick: bool, cost_s: float) -> None:
-    """Run the benchmark NAME: paper, product, ablation, scaling, peers, trust (`all` of these), deblur, speed-engine or
-    speed-service (both: `speed`)."""
+    """Run the benchmark NAME: paper, product, ablation, scaling, peers, trust (`all` of these), deblur, speed-engine,
+    speed-service, speed-scaling (these three: `speed`) or speed-memory."""
     from benchmarks.run import UnknownBenchmark, main
     from service.settings import load_settings
 

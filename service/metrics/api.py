@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client import disable_created_metrics as without_created_series
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.metrics.loop import LoopWatch
 from service.queue.records import Depth, WorkerInfo
 from service.rjcp import Report
 from trust.drift import State
@@ -30,6 +31,7 @@ class ApiMetrics:
         self.seconds = Histogram(
             "deceptron_http_request_seconds", "Seconds to the last byte.", by_route, buckets=_SECONDS, registry=registry
         )
+        self.loop = LoopWatch(registry)
         self.queue = QueueGauges(registry)
         self.models = ModelGauges(registry)
 

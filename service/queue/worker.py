@@ -142,7 +142,7 @@ class Worker:
 
     def _take(self, entries: Sequence[Entry]) -> list[Entry]:
         room = self._room(entries)
-        return self._hold(parse_entries(self._scripts.run("take", self.id, room))) if room > 0 else []
+        return self._hold(parse_entries(self._scripts.run("take", self.id, room, len(entries)))) if room > 0 else []
 
     def _room(self, entries: Sequence[Entry]) -> int:
         return self._config.batch_items - sum(entry.items for entry in entries)

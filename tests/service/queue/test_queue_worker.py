@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -98,11 +99,25 @@ async def test_a_full_batch_does_not_wait_for_the_window(bench: Bench, store: Jo
 async def test_workers_share_the_work(bench: Bench, store: JobStore) -> None:
     both = threading.Barrier(2, timeout=10)  # passes only when two workers are at work at once
     recorders = [Recorder(lambda _: both.wait()) for _ in range(2)]
-    submitted = await store.submit(job(*[b"x"] * 8))
-    config = replace(CONFIG, batch_items=2)
+    submitted = await store.submit(job(*[b"x"] * 4))
+    config = replace(CONFIG, batch_items=1)
     with bench.worker(recorders[0], config=config), bench.worker(recorders[1], config=config):
         assert (await store.wait(submitted.job_id, 20)).status == "succeeded"
     assert [len(recorder.batches) for recorder in recorders] == [2, 2]
+
+
+async def test_a_worker_leaves_the_others_their_share(bench: Bench, store: JobStore) -> None:
+    """Of what waits, each worker takes its share, however much room its batch has: nobody idles beside a full queue."""
+    jobs = [await store.submit(job(b"%d" % i)) for i in range(64)]
+    recorders = [Recorder(lambda payloads: time.sleep(0.3)) for _ in range(2)]
+    for i in range(2):  # two are registered before either begins: a worker is one once it beats
+        bench.client.zadd(bench.keys.workers, {f"worker-{i}": time.time()})
+    with bench.worker(recorders[0]), bench.worker(recorders[1]):
+        for one in jobs:
+            await store.wait(one.job_id, 20)
+    first = [len(recorder.batches[0][1]) for recorder in recorders]
+    assert max(first) <= 32 + 1
+    assert min(sum(len(payloads) for _, payloads in recorder.batches) for recorder in recorders) >= 8
 
 
 async def test_stop_finishes_what_is_held_and_takes_nothing_new(bench: Bench, store: JobStore) -> None:
