@@ -37,21 +37,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         client = connect_async(settings.redis_url)
-        store = JobStore(client, queue_limits(settings))
-        # The API only looks at requests: the workers have the device to themselves.
-        inference = Inference(settings.checkpoints, "cpu", "torch")
-        limiter = CapacityLimiter(settings.decode_threads)
-        app.state.services = Services(
-            settings=settings,
-            store=store,
-            inference=inference,
-            networks=Networks(settings.checkpoints, device="cpu"),
-            watch=RjcpWatch(inference, Windows(client, window_bounds(settings)), thresholds(settings), limiter),
-            bridge=Bridge(inference),
-            limiter=limiter,
-            commit=running_commit(settings),
-            stopping=asyncio.Event(),
-        )
+        store, windows = JobStore(client, queue_limits(settings)), Windows(client, window_bounds(settings))
+        app.state.services = _services(settings, store, windows)
         watching = asyncio.create_task(app.state.metrics.loop.run(), name="loop-watch")
         yield
         watching.cancel()
@@ -72,6 +59,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_error_handlers(app)
     _surround(app, settings)
     return app
+
+
+def _services(settings: Settings, store: JobStore, windows: Windows) -> Services:
+    # The API only looks at requests: the workers have the device to themselves.
+    inference = Inference(settings.checkpoints, "cpu", "torch")
+    limiter = CapacityLimiter(settings.decode_threads)
+    return Services(
+        settings=settings,
+        store=store,
+        inference=inference,
+        networks=Networks(settings.checkpoints, device="cpu"),
+        watch=RjcpWatch(inference, windows, thresholds(settings), limiter),
+        bridge=Bridge(inference),
+        limiter=limiter,
+        commit=running_commit(settings),
+        stopping=asyncio.Event(),
+    )
 
 
 def _surround(app: FastAPI, settings: Settings) -> None:

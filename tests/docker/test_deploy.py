@@ -171,18 +171,58 @@ def test_all_that_is_copied_is_in_the_build_context() -> None:
         assert not in_context(kept_out)
 
 
-@pytest.mark.parametrize(("variant", "extra"), [("cpu", "cpu"), ("cuda", "gpu")])
-def test_the_lock_pins_all_that_the_image_needs(variant: str, extra: str) -> None:
-    text = (ROOT / f"docker/requirements-{variant}.lock").read_text()
-    locked = dict(re.findall(r"^([a-z0-9._-]+)==(\S+)(?: ;.*)? \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE))
-    assert len(locked) == len(re.findall(r"^[a-z0-9].*==", text, re.MULTILINE))
+def locked(*names: str) -> dict[str, str]:
+    """Package -> version of lock files together; every entry has its hash, and no package stands in two of them."""
+    text = "".join((ROOT / f"docker/{name}.lock").read_text() for name in names)
+    pinned = re.findall(r"^([a-z0-9._-]+)==(\S+)(?: ;.*)? \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE)
+    assert len(dict(pinned)) == len(pinned) == len(re.findall(r"^[a-z0-9].*==", text, re.MULTILINE))
+    assert "://" not in text
+    return dict(pinned)
+
+
+@pytest.mark.parametrize(
+    ("variant", "extra", "torch"), [("cpu", "cpu", "cpu"), ("cpu", "cpu", "cuda"), ("cuda", "gpu", "cuda")]
+)
+def test_the_locks_pin_all_that_the_image_needs(variant: str, extra: str, torch: str) -> None:
+    pinned = locked(f"requirements-{variant}", f"torch-{torch}")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = project["dependencies"] + [w for e in ("server", extra) for w in project["optional-dependencies"][e]]
     for requirement in map(Requirement, wanted):
         name = canonicalize_name(requirement.name)
-        assert name in locked, f"{name} is not in the lock: run `make lock`"
-        assert requirement.specifier.contains(locked[name].split("+")[0]), name
-    assert "http" not in text.replace("http2", "").replace("httpx", "").replace("httpcore", "").replace("httptools", "")
+        assert name in pinned, f"{name} is not in the locks: run `make lock`"
+        assert requirement.specifier.contains(pinned[name]), name
+
+
+def test_the_slim_image_has_no_cuda_in_it() -> None:
+    pinned = locked("requirements-cpu", "torch-cpu")
+    assert pinned["torch"].endswith("+cpu")
+    assert [name for name in pinned if name.startswith(("nvidia", "cuda", "triton"))] == []
+    assert set(locked("torch-cuda")) >= {"torch", "triton", "nvidia-cublas"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "index", "torch", "asked"),
+    [
+        ("cpu", "", "cuda", False),
+        ("cpu", "https://wheels.example/cpu", "cpu", True),
+        ("cuda", "https://x.example", "cuda", False),
+    ],
+)
+def test_the_build_takes_the_torch_that_it_can_have(
+    tmp_path: Path, variant: str, index: str, torch: str, asked: bool
+) -> None:
+    """The RUN that installs the locks, as it stands in the Dockerfile, with a pip that only tells what it was asked."""
+    (tmp_path / "pip").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "pip").chmod(0o755)
+    runs = re.findall(r"^RUN (.*?[^\\])$", DOCKERFILE.read_text(), re.MULTILINE | re.DOTALL)
+    (install,) = (run.replace("\\\n", "") for run in runs if "torch-cpu.lock" in run)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "VARIANT": variant, "TORCH_INDEX": index}
+    ran = subprocess.run(["sh", "-euc", install], env=env, capture_output=True, text=True, check=True)
+    first, second = ran.stdout.splitlines()
+    assert first.endswith(f"--requirement torch-{torch}.lock")
+    assert ("--index-url" in first) == asked
+    assert second.endswith("--requirement requirements.lock")
+    assert all(line.startswith("install --require-hashes --no-deps ") for line in (first, second))
 
 
 @pytest.mark.slow
