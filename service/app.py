@@ -25,6 +25,8 @@ from service.security.headers import SecurityHeaders
 from service.security.policy import access_policy
 from service.settings import Settings, load_settings
 from service.state import Services, only_own_jobs
+from service.tracing import start_traces
+from service.tracing.requests import TraceRequests
 from service.wiring import queue_limits, require_redis, running_commit, running_version, thresholds, window_bounds
 
 _DESCRIPTION = "Inversion as a service: from an observation to the unknowns behind it, and whether to believe them."
@@ -82,8 +84,11 @@ def _surround(app: FastAPI, settings: Settings) -> None:
     """Its document, and what every request passes, from the inside out: gate, counters, log, headers."""
     policy = access_policy(settings)
     app.openapi = cache(partial(document, app, policy.keys is not None))  # type: ignore[method-assign]
+    traces = start_traces(settings, "api", running_version())
     app.state.metrics = ApiMetrics(running_version(), running_commit(settings))
     app.add_middleware(Gate, policy=policy)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     app.add_middleware(RequestLog)
+    if traces is not None:
+        app.add_middleware(TraceRequests, traces=traces)
     app.add_middleware(SecurityHeaders)

@@ -16,12 +16,13 @@ from service.handler import WorkHandler
 from service.inference import Inference
 from service.logs import configure_logs
 from service.metrics.worker import WorkerMetrics
-from service.monitor import WorkerMonitor
+from service.monitor import Both, WorkerMonitor
 from service.process import on_stop_signals, tell_where_time_ran_out
 from service.quarantine import Quarantine, Rescue, TimeLimited, attend
 from service.queue.window import WindowWriter
 from service.queue.worker import Worker
 from service.settings import Settings, SettingsError, to_env
+from service.tracing import start_traces
 from service.wiring import queue_limits, running_version, window_bounds, worker_config
 
 BACKLOG = 2048
@@ -77,18 +78,22 @@ def run_worker(settings: Settings) -> None:
     metrics = WorkerMetrics({"device": inference.device, "engine": inference.engine, "version": running_version()})
     address = metrics.serve(settings.metrics_host, settings.metrics_port)
     monitor = WorkerMonitor(inference, metrics, WindowWriter(settings.redis_url, window_bounds(settings)))
+    traces = start_traces(settings, "worker", running_version())
+    watching = monitor if traces is None else Both(monitor, traces)
     info = {"metrics": address, "device": inference.device, "engine": inference.engine, "models": ",".join(models)}
     try:
         config, limits = worker_config(settings), queue_limits(settings)
         handler = WorkHandler(inference, deblurring)
         timed = TimeLimited(handler, settings.solve_limit_s)
         rescuer = Rescue(Quarantine(QUARANTINE, {**os.environ, **to_env(settings)}, settings.solve_limit_s), handler)
-        worker = Worker(settings.redis_url, timed, config, limits, info, observer=monitor, rescuer=rescuer)
+        worker = Worker(settings.redis_url, timed, config, limits, info, observer=watching, rescuer=rescuer)
     except ValueError as error:
         raise SettingsError(f"worker settings: {error}") from None
     on_stop_signals(worker.stop)
     tell_where_time_ran_out()
     worker.run()
+    if traces is not None:
+        traces.close()
 
 
 def run_quarantine(settings: Settings, fd: int) -> None:

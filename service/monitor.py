@@ -7,7 +7,7 @@ from service.deblurring.spec import DeblurSpec, is_deblur
 from service.inference import Inference, SolveSpec
 from service.metrics.worker import WorkerMetrics
 from service.queue.window import Sample, WindowWriter
-from service.queue.worker import Finished
+from service.queue.worker import Finished, Observer
 from service.results import Notes
 from service.rjcp import calibration_rjcp, window_name
 
@@ -61,6 +61,25 @@ class WorkerMonitor:
     def _expect(self, model: str, version: int) -> None:
         if not self._metrics.knows(model, str(version)):
             self._metrics.expect(model, str(version), calibration_rjcp(self._inference, model, version))
+
+
+class Both:
+    """Two observers as one."""
+
+    def __init__(self, first: Observer, second: Observer) -> None:
+        self._all = (first, second)
+
+    def finished(self, batch: Finished) -> None:
+        for observer in self._all:
+            observer.finished(batch)
+
+    def redelivered(self, chunks: int) -> None:
+        for observer in self._all:
+            observer.redelivered(chunks)
+
+    def poisoned(self, items: int) -> None:
+        for observer in self._all:
+            observer.poisoned(items)
 
 
 def _samples(items: Iterable[dict[str, Any]]) -> Iterable[Sample]:

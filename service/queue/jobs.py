@@ -93,7 +93,7 @@ class JobStore:
         head = (job_id, name, new.request_digest, new.kind, new.model, new.spec, digest(new.spec))
         deadline_s = min(new.deadline_s or limits.deadline_s, limits.deadline_s)
         times = (limits.idempotency_ttl_s, deadline_s)
-        bounds = (limits.max_queued_items, limits.max_queued_bytes, *times, new.owner)
+        bounds = (limits.max_queued_items, limits.max_queued_bytes, *times, new.owner, new.trace)
         chunks = [part for chunk in new.chunks for part in (chunk.items, chunk.payload)]
         with outages_told():
             verdict, value = await self._scripts.run("submit", *head, *bounds, *chunks)

@@ -50,6 +50,7 @@ class NewJob:
     """A job as it comes in. Chunks of equal ``spec`` may be run as one batch, whatever job they belong to.
 
     deadline_s: what has no result by then fails; None: the limits' own.
+    trace: the W3C traceparent of the request that brings it, or ''.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class NewJob:
     request_digest: str
     owner: str = ""  # whose it is; idempotency keys of two owners never meet
     deadline_s: float | None = None
+    trace: str = ""
 
     def __post_init__(self) -> None:
         if not self.chunks:

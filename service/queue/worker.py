@@ -197,7 +197,7 @@ class Worker:
 
     def _run_batch(self, spec: str, batch: list[Running]) -> list[Entry]:
         """Runs and books a batch; answers what must be run again alone."""
-        started, waited_s = time.monotonic(), tuple(running.entry.waited_s() for running in batch)
+        began_at, started = time.time(), time.monotonic()
         try:
             outcomes = self._outcomes(spec, batch)
         except Exception as error:
@@ -211,8 +211,8 @@ class Worker:
         done = [Done(running, outcome) for running, outcome in zip(batch, outcomes, strict=True)]
         items = sum(running.entry.items for running in batch)
         booked = self._complete(done, items / max(compute_s, 1e-6))
-        ours = tuple(outcome for outcome, mine in zip(outcomes, booked, strict=True) if mine)
-        self._tell(lambda observer: observer.finished(Finished(spec, ours, items, waited_s, compute_s)))
+        ours = tuple(one for one, mine in zip(done, booked, strict=True) if mine)
+        self._tell(lambda observer: observer.finished(Finished(spec, ours, items, began_at, compute_s)))
         return []
 
     def _tell(self, what: Callable[[Observer], None]) -> None:
