@@ -35,15 +35,16 @@ if held_items + items > max_items or held_bytes + bytes > max_bytes then
 end
 
 local count = (#ARGV - FIRST + 1) / 2
+local traced = trace ~= '' and {'trace', trace} or {}
 redis.call('HSET', job_key(job), 'kind', kind, 'model', model, 'spec', spec, 'status', 'queued', 'chunks', count,
   'total', items, 'done', 0, 'failed', 0, 'chunks_done', 0, 'idempotency', name, 'owner', owner, 'created_at', stamp(now()),
-  'time_s', deadline, 'trace', trace)
+  'time_s', deadline, unpack(traced))
 redis.call('ZADD', DEADLINES, stamp(now() + tonumber(deadline)), job)
 for index = 0, count - 1 do
   local chunk, size, payload = chunk_id(job, index), ARGV[FIRST + 2 * index], ARGV[FIRST + 2 * index + 1]
   redis.call('SET', payload_key(chunk), payload)
   local entry = redis.call('XADD', STREAM, '*', 'chunk', chunk, 'job', job, 'spec', spec_hash, 'items', size,
-    'trace', trace)
+    unpack(traced))
   redis.call('HSET', chunk_key(chunk), 'job', job, 'index', index, 'state', 'queued', 'owner', '', 'attempts', 0,
     'items', size, 'bytes', #payload, 'entry', entry)
 end

@@ -32,8 +32,15 @@ async def test_stream_entries_hold_ids_only(bench: Bench, store: JobStore) -> No
     submitted = await store.submit(job(b"p" * 10_000))
     [(_, fields)] = bench.client.xrange(bench.keys.stream)
     assert set(fields) == {b"chunk", b"job", b"spec", b"items"}
+    assert not bench.client.hexists(bench.keys.job(submitted.job_id), "trace")
     assert fields[b"job"].decode() == submitted.job_id
     assert sum(map(len, fields.values())) < 120
+
+
+async def test_a_trace_lies_in_the_record_and_in_every_entry(bench: Bench, store: JobStore) -> None:
+    submitted = await store.submit(replace(job(b"a", b"b"), trace="00-1-2-01"))
+    assert bench.client.hget(bench.keys.job(submitted.job_id), "trace") == b"00-1-2-01"
+    assert [fields[b"trace"] for _, fields in bench.client.xrange(bench.keys.stream)] == [b"00-1-2-01"] * 2
 
 
 async def test_same_key_and_request_is_the_same_job(store: JobStore) -> None:
