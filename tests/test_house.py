@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -143,9 +144,11 @@ def test_no_two_test_files_share_a_name() -> None:
     assert not {name for name in names if names.count(name) > 1}
 
 
-def test_every_room_is_packaged() -> None:
-    packaged = (ROOT / "pyproject.toml").read_text()
-    assert not [room for room in ROOMS if f'"{room}*"' not in packaged]
+def test_every_room_is_packaged_with_its_types() -> None:
+    packaged = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert not [room for room in ROOMS if f"{room}*" not in packaged["packages"]["find"]["include"]]
+    assert packaged["package-data"]["*"] == ["py.typed"]
+    assert not [room for room in ROOMS if not (ROOT / room / "py.typed").exists()]
 
 
 LONG_FUNCTION = "def f():\n" + "    x = 1\n" * MAX_FUNCTION_LINES

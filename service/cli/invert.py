@@ -6,11 +6,11 @@ from typing import Any
 import click
 import numpy as np
 
-from service.arrays import as_observations, decode_npy, encode_npy
 from service.cli.complete import model_names
+from service.cli.files import read_observations, write_array
 from service.cli.tables import item_rows, table
 from service.client import Client, Comparison, Result, Retries
-from service.client.flows import Options
+from service.client.flows import Asked, Options
 
 METHODS = ("auto", "dipg", "gn", "lm", "gd", "lbfgs", "oneshot")
 SHOWN = 20
@@ -22,37 +22,42 @@ RETRIES = Retries(attempts=3)  # somebody is watching: say soon that nobody answ
 @click.argument("model", shell_complete=model_names)
 @click.argument("file", type=click.File("rb"))
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True)
+@click.option("--version", type=click.IntRange(1), help="A version of the model.  [the newest]")
 @click.option("--preset", type=click.Choice(["product", "paper"]), help="The rules.  [the model's own]")
-@click.option("--uncertainty", is_flag=True, help="Write error bars beside --out, as .std.npy.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the reconstructions there (npy).")
+@click.option("--uncertainty", is_flag=True, help="Write error bars beside --out, as .std.npy or .std.csv.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the reconstructions there: .csv, else npy."
+)
 @click.option("--url", help="A running service; without it the work is done in this process.")
 @KEY
 def invert(
     model: str,
     file: Any,
     method: str,
+    version: int | None,
     preset: str | None,
     uncertainty: bool,
     out: Path | None,
     url: str | None,
     key: str | None,
 ) -> None:
-    """Reconstruct what lies behind the observations in FILE (npy, m or B x m; - reads standard input)."""
+    """Reconstruct what lies behind the observations in FILE (npy, m or B x m, or CSV; - reads standard input)."""
     if uncertainty and out is None:
         raise click.UsageError("--uncertainty writes error bars beside --out; say where")
-    observations = as_observations(decode_npy(file.read(), file.name), file.name)
-    result = solve(model, observations, method, Options(preset, uncertainty=uncertainty or None), url, key)
+    observations = read_observations(file.read(), file.name)
+    asked = Asked(model, version, Options(preset, uncertainty=uncertainty or None), None)
+    result = solve(asked, observations, method, url, key)
     for line in table(item_rows(result.items[:SHOWN])):
         click.echo(line)
     if len(result.items) > SHOWN:
         click.echo(f"... and {len(result.items) - SHOWN} more")
     click.echo(summary(result))
     if out is not None:
-        out.write_bytes(encode_npy(result.x))
+        write_array(out, result.x)
         click.echo(f"reconstructions: {out}")
     if out is not None and uncertainty:
-        bars = out.with_suffix(".std.npy")
-        bars.write_bytes(encode_npy(error_bars(result)))
+        bars = out.with_suffix(".std.csv" if out.suffix == ".csv" else ".std.npy")
+        write_array(bars, error_bars(result))
         click.echo(f"error bars: {bars}")
 
 
@@ -74,19 +79,18 @@ def _about(card: dict[str, Any]) -> tuple[str, str, str]:
     return card["problem"], *(_shape_text(card[part]["shape"]) for part in ("unknown", "observation"))
 
 
-def solve(
-    model: str, observations: np.ndarray, method: str, options: Options, url: str | None, key: str | None = None
-) -> Result:
+def solve(asked: Asked, observations: np.ndarray, method: str, url: str | None, key: str | None = None) -> Result:
     """Through the service at `url`, or in this process."""
     result: Result | Comparison
     if url is not None:
         with Client(url, key=key, retries=RETRIES) as client:
-            return client.invert(model, observations, method=method, options=options)
+            return client.invert(asked.model, observations, version=asked.version, method=method, options=asked.options)
     from service.cli.local import invert_locally
 
-    beside = options.document()
-    chosen = {name: str(value).lower() for name, value in {**beside.pop("options"), **beside}.items()}
-    result = invert_locally(observations, {"model": model, "method": method, **chosen})
+    query = asked.document()
+    given = {**query.pop("options"), **query, "method": method}
+    words = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
+    result = invert_locally(observations, words)
     if not isinstance(result, Result):
         raise TypeError("an inversion gave a comparison")
     return result

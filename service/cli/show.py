@@ -10,7 +10,7 @@ import numpy as np
 
 from service.cli.invert import KEY, solve
 from service.cli.tables import plot, table
-from service.client.flows import Options
+from service.client.flows import Asked, Options
 from service.client.types import ClientError, Item
 from service.demo import NAMES, NOISE_STD, TIMES_S, Example, displacement, identifiable, make_example
 
@@ -40,7 +40,7 @@ def show_demo(url: str | None, seed: int, model: str, key: str | None = None) ->
     """Solve the seed's observation at `url` (None: in this process) and print what came of it."""
     example = make_example(seed)
     started = time.perf_counter()
-    result = solve(model, example.observation, "auto", Options("product"), url, key)
+    result = solve(Asked(model, None, Options("product"), None), example.observation, "auto", url, key)
     took_s = time.perf_counter() - started
     item = result.items[0]
     if item.x is None:

@@ -9,10 +9,9 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from service.arrays import decode_npy
 from service.client import flows
-from service.client.flows import Call, Flow, Options, Pause
-from service.client.pictures import NPY, PNG, DeblurOptions, Deblurred, Source, deblur_form, read_answer
+from service.client.flows import Asked, Call, Flow, Options, Pause
+from service.client.pictures import PNG, DeblurOptions, Deblurred, Source, deblur_form
 from service.client.progress import progress_bar
 from service.client.types import ClientError, Comparison, Job, Result, Retries, read_result
 
@@ -37,35 +36,35 @@ class AsyncClient:
         model: str,
         observations: Any,
         *,
+        version: int | None = None,
         method: str = "auto",
         options: Options | None = None,
         constraint: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> Result:
         """The unknowns behind `observations`, (m,) or (B, m), waiting as long as it takes (or `timeout_s`)."""
-        queued = await self.submit(model, observations, method=method, options=options, constraint=constraint)
-        result = await self.result(await self._finish(queued, timeout_s))
-        if not isinstance(result, Result):
-            raise TypeError("the service answered an inversion with a comparison")
-        return result
+        asked = Asked(model, version, options, constraint)
+        queued = await self._run(flows.submit("invert", observations, asked, {"method": method}, self._retries))
+        return await self._run(flows.inversion(await self._finish(queued, timeout_s), self._retries))
 
     async def compare(
         self,
         model: str,
         observations: Any,
         *,
+        version: int | None = None,
         methods: Sequence[str] | None = None,
         options: Options | None = None,
         constraint: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> Comparison:
         """Every method (or those named) under the same rules, with histories."""
-        chosen = {} if methods is None else {"methods": list(methods)}
-        queued = await self._run(self._submission("compare", model, observations, chosen, options, constraint))
-        result = await self.result(await self._finish(queued, timeout_s))
-        if not isinstance(result, Comparison):
-            raise TypeError("the service answered a comparison with an inversion")
-        return result
+        asked, chosen = (
+            Asked(model, version, options, constraint),
+            {} if methods is None else {"methods": list(methods)},
+        )
+        queued = await self._run(flows.submit("compare", observations, asked, chosen, self._retries))
+        return await self._run(flows.comparison(await self._finish(queued, timeout_s), self._retries))
 
     async def deblur(
         self,
@@ -79,10 +78,7 @@ class AsyncClient:
         """The picture sharpened: a file's path, its bytes or an array (H, W[, 3]); the kernel likewise, or by sigma."""
         files, fields = deblur_form(image, psf, sigma, options or DeblurOptions())
         queued = await self._run(flows.submit_picture(files, fields, self._retries))
-        done = await self._finish(queued, timeout_s)
-        document = await self._run(flows.result_document(done, self._retries))
-        answer = read_answer(document)
-        return Deblurred(decode_npy(await self.picture(done, NPY)), done, answer)
+        return await self._run(flows.deblurring(await self._finish(queued, timeout_s), self._retries))
 
     async def picture(self, job: Job, media: str = PNG) -> bytes:
         """The file of a finished deblurring: image/png, of the depth of what was sent, or application/x-npy."""
@@ -93,12 +89,14 @@ class AsyncClient:
         model: str,
         observations: Any,
         *,
+        version: int | None = None,
         method: str = "auto",
         options: Options | None = None,
         constraint: Mapping[str, Any] | None = None,
     ) -> Job:
         """Queue an inversion and come back at once."""
-        return await self._run(self._submission("invert", model, observations, {"method": method}, options, constraint))
+        asked = Asked(model, version, options, constraint)
+        return await self._run(flows.submit("invert", observations, asked, {"method": method}, self._retries))
 
     async def job(self, job: Job | str, wait_s: float = 0.0) -> Job:
         """The job now, or when it finishes within `wait_s` (at most 30)."""
@@ -132,17 +130,15 @@ class AsyncClient:
 
     async def models(self) -> list[dict[str, Any]]:
         """The model cards."""
-        cards: list[dict[str, Any]] = (await self._run(flows.get_json("/models", self._retries)))["models"]
-        return cards
+        return await self._run(flows.cards(self._retries))
 
-    async def model(self, name: str) -> dict[str, Any]:
-        card: dict[str, Any] = await self._run(flows.get_json(f"/models/{name}", self._retries))
-        return card
+    async def model(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """One model's card, of the newest version unless given."""
+        return await self._run(flows.card(name, version, self._retries))
 
     async def examples(self, name: str) -> dict[str, Any]:
         """Held-out observations and the unknowns behind them."""
-        found: dict[str, Any] = await self._run(flows.get_json(f"/models/{name}/examples", self._retries))
-        return found
+        return await self._run(flows.examples(name, self._retries))
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -163,17 +159,6 @@ class AsyncClient:
             with suppress(ClientError):
                 await self._run(flows.delete(job.id, False, Retries(attempts=1)))
             raise
-
-    def _submission(
-        self,
-        kind: str,
-        model: str,
-        observations: Any,
-        methods: Mapping[str, Any],
-        options: Options | None,
-        constraint: Mapping[str, Any] | None,
-    ) -> Flow[Job]:
-        return flows.submit(kind, model, observations, methods, options or Options(), constraint, self._retries)
 
     async def _run(self, flow: Flow[T]) -> T:
         """Do what the flow asks until it returns."""

@@ -13,16 +13,20 @@ from typing import Any, TypeVar
 import httpx
 import numpy as np
 
-from service.arrays import encode_object
+from service.arrays import decode_npy, encode_object
+from service.client.pictures import NPY, Deblurred, read_answer
 from service.client.types import (
     ClientError,
+    Comparison,
     Job,
     JobFailed,
     Problem,
+    Result,
     Retries,
     Unreachable,
     WaitTimeout,
     read_job,
+    read_result,
 )
 
 T = TypeVar("T")
@@ -113,23 +117,29 @@ def _checked(response: httpx.Response) -> httpx.Response:
     raise Problem(document if isinstance(document, dict) else {}, response.status_code)
 
 
-def submit(
-    kind: str,
-    model: str,
-    observations: Any,
-    methods: Mapping[str, Any],
-    options: Options,
-    constraint: Mapping[str, Any] | None,
-    retries: Retries,
-) -> Flow[Job]:
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks, beside its observations: of which model, how solved, within what."""
+
+    model: str
+    version: int | None
+    options: Options | None
+    constraint: Mapping[str, Any] | None
+
+    def document(self) -> dict[str, Any]:
+        """What goes into a request's body."""
+        given = {"version": self.version, "constraint": _plain(self.constraint)}
+        beside = {name: value for name, value in given.items() if value is not None}
+        return {"model": self.model, **(self.options or Options()).document(), **beside}
+
+
+def submit(kind: str, observations: Any, asked: Asked, methods: Mapping[str, Any], retries: Retries) -> Flow[Job]:
     """Queue a job. The body is JSON around base64 arrays: small, and with room for any constraint."""
     array = np.asarray(observations)
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
         raise ClientError(f"observations must be numbers, not {array.dtype}")
     array = array.astype(np.float64) if array.dtype == np.float16 else array
-    body = {"model": model, "observations": encode_object(array), **options.document(), **methods}
-    if constraint is not None:
-        body["constraint"] = _plain(constraint)
+    body = {**asked.document(), **methods, "observations": encode_object(array)}
     response = yield from request(Call("POST", f"/{kind}", headers=_once(), json=body, timeout_s=120), retries)
     return read_job(response.json())
 
@@ -196,6 +206,29 @@ def result_document(found: Job, retries: Retries) -> Flow[Mapping[str, Any]]:
     return document
 
 
+def inversion(found: Job, retries: Retries) -> Flow[Result]:
+    """The result of a finished inversion. Raises JobFailed."""
+    result = read_result((yield from result_document(found, retries)))
+    if not isinstance(result, Result):
+        raise TypeError("the service answered an inversion with a comparison")
+    return result
+
+
+def comparison(found: Job, retries: Retries) -> Flow[Comparison]:
+    """The result of a finished comparison. Raises JobFailed."""
+    result = read_result((yield from result_document(found, retries)))
+    if not isinstance(result, Comparison):
+        raise TypeError("the service answered a comparison with an inversion")
+    return result
+
+
+def deblurring(found: Job, retries: Retries) -> Flow[Deblurred]:
+    """The picture of a finished deblurring, and what the service says of it. Raises JobFailed."""
+    answer = read_answer((yield from result_document(found, retries)))
+    content = yield from picture(found.id, NPY, retries)
+    return Deblurred(decode_npy(content), found, answer)
+
+
 def next_finished(pending: Sequence[Job], retries: Retries) -> Flow[Job]:
     """The first of several jobs to finish."""
     pause_s = 0.02
@@ -208,9 +241,28 @@ def next_finished(pending: Sequence[Job], retries: Retries) -> Flow[Job]:
         pause_s = min(1.0, 1.5 * pause_s)
 
 
-def get_json(path: str, retries: Retries) -> Flow[Any]:
-    response = yield from request(Call("GET", path), retries)
-    return response.json()
+def cards(retries: Retries) -> Flow[list[dict[str, Any]]]:
+    """The model cards."""
+    response = yield from request(Call("GET", "/models"), retries)
+    found: list[dict[str, Any]] = response.json()["models"]
+    return found
+
+
+def card(name: str, version: int | None, retries: Retries) -> Flow[dict[str, Any]]:
+    """One model's card."""
+    query = {} if version is None else {"version": str(version)}
+    return (yield from _document(Call("GET", f"/models/{name}", query), retries))
+
+
+def examples(name: str, retries: Retries) -> Flow[dict[str, Any]]:
+    """A model's held-out observations."""
+    return (yield from _document(Call("GET", f"/models/{name}/examples"), retries))
+
+
+def _document(call: Call, retries: Retries) -> Flow[dict[str, Any]]:
+    response = yield from request(call, retries)
+    found: dict[str, Any] = response.json()
+    return found
 
 
 def delete(job_id: str, purge: bool, retries: Retries) -> Flow[Job | None]:

@@ -8,10 +8,9 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from service.arrays import decode_npy
 from service.client import flows
-from service.client.flows import Call, Flow, Options, Pause
-from service.client.pictures import NPY, PNG, DeblurOptions, Deblurred, Source, deblur_form, read_answer
+from service.client.flows import Asked, Call, Flow, Options, Pause
+from service.client.pictures import PNG, DeblurOptions, Deblurred, Source, deblur_form
 from service.client.progress import progress_bar
 from service.client.types import ClientError, Comparison, Job, Result, Retries, read_result
 
@@ -36,35 +35,35 @@ class Client:
         model: str,
         observations: Any,
         *,
+        version: int | None = None,
         method: str = "auto",
         options: Options | None = None,
         constraint: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> Result:
         """The unknowns behind `observations`, (m,) or (B, m), waiting as long as it takes (or `timeout_s`)."""
-        queued = self.submit(model, observations, method=method, options=options, constraint=constraint)
-        result = self.result(self._finish(queued, timeout_s))
-        if not isinstance(result, Result):
-            raise TypeError("the service answered an inversion with a comparison")
-        return result
+        asked = Asked(model, version, options, constraint)
+        queued = self._run(flows.submit("invert", observations, asked, {"method": method}, self._retries))
+        return self._run(flows.inversion(self._finish(queued, timeout_s), self._retries))
 
     def compare(
         self,
         model: str,
         observations: Any,
         *,
+        version: int | None = None,
         methods: Sequence[str] | None = None,
         options: Options | None = None,
         constraint: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> Comparison:
         """Every method (or those named) under the same rules, with histories."""
-        chosen = {} if methods is None else {"methods": list(methods)}
-        queued = self._run(self._submission("compare", model, observations, chosen, options, constraint))
-        result = self.result(self._finish(queued, timeout_s))
-        if not isinstance(result, Comparison):
-            raise TypeError("the service answered a comparison with an inversion")
-        return result
+        asked, chosen = (
+            Asked(model, version, options, constraint),
+            {} if methods is None else {"methods": list(methods)},
+        )
+        queued = self._run(flows.submit("compare", observations, asked, chosen, self._retries))
+        return self._run(flows.comparison(self._finish(queued, timeout_s), self._retries))
 
     def deblur(
         self,
@@ -78,10 +77,7 @@ class Client:
         """The picture sharpened: a file's path, its bytes or an array (H, W[, 3]); the kernel likewise, or by sigma."""
         files, fields = deblur_form(image, psf, sigma, options or DeblurOptions())
         queued = self._run(flows.submit_picture(files, fields, self._retries))
-        done = self._finish(queued, timeout_s)
-        document = self._run(flows.result_document(done, self._retries))
-        answer = read_answer(document)
-        return Deblurred(decode_npy(self.picture(done, NPY)), done, answer)
+        return self._run(flows.deblurring(self._finish(queued, timeout_s), self._retries))
 
     def picture(self, job: Job, media: str = PNG) -> bytes:
         """The file of a finished deblurring: image/png, of the depth of what was sent, or application/x-npy."""
@@ -92,12 +88,14 @@ class Client:
         model: str,
         observations: Any,
         *,
+        version: int | None = None,
         method: str = "auto",
         options: Options | None = None,
         constraint: Mapping[str, Any] | None = None,
     ) -> Job:
         """Queue an inversion and come back at once."""
-        return self._run(self._submission("invert", model, observations, {"method": method}, options, constraint))
+        asked = Asked(model, version, options, constraint)
+        return self._run(flows.submit("invert", observations, asked, {"method": method}, self._retries))
 
     def job(self, job: Job | str, wait_s: float = 0.0) -> Job:
         """The job now, or when it finishes within `wait_s` (at most 30)."""
@@ -131,17 +129,15 @@ class Client:
 
     def models(self) -> list[dict[str, Any]]:
         """The model cards."""
-        cards: list[dict[str, Any]] = self._run(flows.get_json("/models", self._retries))["models"]
-        return cards
+        return self._run(flows.cards(self._retries))
 
-    def model(self, name: str) -> dict[str, Any]:
-        card: dict[str, Any] = self._run(flows.get_json(f"/models/{name}", self._retries))
-        return card
+    def model(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """One model's card, of the newest version unless given."""
+        return self._run(flows.card(name, version, self._retries))
 
     def examples(self, name: str) -> dict[str, Any]:
         """Held-out observations and the unknowns behind them."""
-        found: dict[str, Any] = self._run(flows.get_json(f"/models/{name}/examples", self._retries))
-        return found
+        return self._run(flows.examples(name, self._retries))
 
     def close(self) -> None:
         self._http.close()
@@ -162,17 +158,6 @@ class Client:
             with suppress(ClientError):
                 self._run(flows.delete(job.id, False, Retries(attempts=1)))
             raise
-
-    def _submission(
-        self,
-        kind: str,
-        model: str,
-        observations: Any,
-        methods: Mapping[str, Any],
-        options: Options | None,
-        constraint: Mapping[str, Any] | None,
-    ) -> Flow[Job]:
-        return flows.submit(kind, model, observations, methods, options or Options(), constraint, self._retries)
 
     def _run(self, flow: Flow[T]) -> T:
         """Do what the flow asks until it returns."""

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from service.arrays import decode_npy, encode_npy
+from service.cli.files import read_observations
+from service.errors import InvalidInput
 from tests.service.conftest import DECEPTRON, ROOT, Service
 
 
@@ -51,6 +53,50 @@ def test_in_process_and_service_agree(service: Service, observation: np.ndarray,
     assert "say where" in deceptron(*words[:-1], stdin=stdin)[2]
 
 
+def test_csv_goes_in_and_comes_out(service: Service, observations: np.ndarray, tmp_path: Path) -> None:
+    """A header, semicolons, a version: the same answer as from the npy file."""
+    names = ";".join(f"t{i}" for i in range(64))
+    rows = "\n".join(";".join(f"{value:.17g}" for value in row) for row in observations[:3])
+    (tmp_path / "y.csv").write_text(f"{names}\n{rows}\n")
+    np.save(tmp_path / "y.npy", observations[:3])
+    words = ["--url", service.url, "--version", "1", "--uncertainty", "--out"]
+    for kind in ("csv", "npy"):
+        out = str(tmp_path / f"x.{kind}")
+        code, _, complaints = deceptron("invert", "oscillator", str(tmp_path / f"y.{kind}"), *words, out)
+        assert (code, complaints) == (0, "")
+    for name in ("x", "x.std"):
+        found = np.loadtxt(tmp_path / f"{name}.csv", delimiter=",")
+        np.testing.assert_allclose(found, np.load(tmp_path / f"{name}.npy"), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        (b"1,2\n3,4\n", [[1, 2], [3, 4]]),
+        (b"\xef\xbb\xbfa b\n1 2e-3\n", [[1, 2e-3]]),
+        (b"1\n2\n\n3\n", [[1, 2, 3]]),
+        (b"y\r\n1,\r\n2,\r\n", [[1, 2]]),
+    ],
+)
+def test_text_is_read_as_the_console_reads_it(text: bytes, rows: list[list[float]]) -> None:
+    np.testing.assert_array_equal(read_observations(text, "y.csv"), rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"1,2\n3,x\n", "row 2 holds 'x', which is not a number"),
+        (b"1,2\n3\n", "row 2 has 1 numbers, the first has 2"),
+        (b"1,nan\n", "is NaN"),
+        (b"\xff\xfe1", "neither a .npy file nor text"),
+        (b"", "is empty"),
+    ],
+)
+def test_text_that_cannot_be_read_is_refused(text: bytes, said: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(said)):
+        read_observations(text, "y.csv")
+
+
 def test_models(service: Service) -> None:
     code, said, _ = deceptron("models", "--url", service.url)
     assert code == 0
@@ -88,6 +134,7 @@ FAILURES: dict[str, tuple[list[str], bytes, int, str]] = {
     "no such model": (["invert", "heat17d", "-"], encode_npy(np.zeros(64)), 1, "heat17d"),
     "not an array": (["invert", "oscillator", "-"], not_an_array(), 1, "npy"),
     "no such file": (["invert", "oscillator", "nowhere.npy"], b"", 2, "nowhere.npy"),
+    "no such version": (["invert", "oscillator", "-", "--version", "77"], encode_npy(np.zeros(64)), 1, "77"),
     "no such method": (["invert", "oscillator", "-", "--method", "magic"], b"", 2, "magic"),
     "no such command": (["levitate"], b"", 2, "levitate"),
     "no such recipe": (["train", "levitation"], b"", 2, "levitation"),

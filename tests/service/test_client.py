@@ -1,6 +1,7 @@
 """The Python client, blocking and asynchronous, against a running service and against a moody one."""
 
 import asyncio
+import inspect
 import json
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,24 @@ def test_invert_gives_arrays(client: Client, observations: np.ndarray) -> None:
     assert result.verdicts == [item.diagnostics.verdict for item in result.items if item.diagnostics]
     for x, y in zip(result.x, observations[:3], strict=True):
         assert np.sqrt(np.mean((displacement(x) - y) ** 2)) < 2 * NOISE_STD
+
+
+def test_a_version_can_be_asked_for(service: Service, client: Client, observation: np.ndarray) -> None:
+    """In every call that has one; one that is not there is refused, not replaced by the newest."""
+    assert client.invert("oscillator", observation, version=1).version == 1
+    assert client.compare("oscillator", observation, version=1, methods=["oneshot"]).version == 1
+    assert client.model("oscillator", version=1)["version"] == 1
+    for call in (client.invert, client.compare, client.submit):
+        with pytest.raises(Problem, match="404 Unknown model"):
+            call("oscillator", observation, version=77)
+    with pytest.raises(Problem, match="404 Unknown model"):
+        client.model("oscillator", version=77)
+
+    async def there() -> int:
+        async with AsyncClient(service.url) as twin:
+            return (await twin.invert("oscillator", observation, version=1)).version
+
+    assert asyncio.run(there()) == 1
 
 
 def test_large_results_are_fetched(client: Client, observations: np.ndarray) -> None:
@@ -112,6 +131,9 @@ def test_both_clients_offer_the_same() -> None:
         return {name for name in vars(kind) if not name.startswith("_")}
 
     assert public(Client) == public(AsyncClient)
+    for name in public(Client) - {"close"}:
+        mine, theirs = (inspect.signature(getattr(kind, name)) for kind in (Client, AsyncClient))
+        assert mine.parameters == theirs.parameters, name
 
 
 class Moody(BaseHTTPRequestHandler):
