@@ -225,7 +225,6 @@ ALLEN_CAHN2D = Recipe(
     train_items=16_000,
     test_items=200,
     validation_items=200,
-    calibration_items=1_000,
     batch_size=16,
     smoke_batches=4,
     smoke_items=160,
