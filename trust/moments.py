@@ -25,10 +25,14 @@ class Observed:
         eye = torch.eye(len(factor), dtype=torch.float64)
         return cls(y.mean(0), torch.linalg.solve_triangular(factor, eye, upper=False))
 
-    def distance(self, y: Tensor) -> Tensor:
-        """Squared Mahalanobis distance of y (B, m): (B,)."""
-        whitened = (y.double() - self.mean.to(y.device)) @ self.whitener.to(y.device).T
-        return whitened.square().sum(1)
+    def whitened(self, y: Tensor) -> Tensor:
+        """W (y - mean), of unit covariance over the training observations: (B, m) -> (B, m), float64."""
+        return (y.double() - self.mean.to(y.device)) @ self.whitener.to(y.device).T
+
+    def basis(self, faults: Tensor) -> Tensor:
+        """Orthonormal basis (m, k) of what adding faults (k, m) to an observation does to it when whitened."""
+        out: Tensor = torch.linalg.qr(self.whitener @ faults.T).Q
+        return out
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,14 @@ def trend(residual: Tensor, grid: tuple[int, ...]) -> Tensor:
     return slow.square().mean(1).sqrt()
 
 
+@cache
+def offset_and_tilts(grid: tuple[int, ...]) -> Tensor:
+    """What a drifting baseline adds to sensors on a grid: a constant, and a ramp along each axis: (k, m), float64."""
+    ramps = torch.meshgrid([torch.linspace(-1.0, 1.0, size, dtype=torch.float64) for size in grid], indexing="ij")
+    tilts = [ramp.flatten() for ramp, size in zip(ramps, grid, strict=True) if size > 1]
+    return torch.stack([torch.ones(math.prod(grid), dtype=torch.float64), *tilts])
+
+
 def stillness(observation: Tensor, noise_std: float) -> Tensor:
     """Noise over the rms change from sensor to sensor (over sqrt 2), in the stillest stretch of y (B, m): (B,).
 

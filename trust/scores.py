@@ -6,6 +6,7 @@ residual_to_noise          rms(f(x^) - y*) / noise
 physics_residual_to_noise  rms(F(x^) - y*) / noise        F the true physics; the same figure where f is F
 residual_trend             rms of (F(x^) - y*) / noise along the slowest modes of the sensors' grid
 mahalanobis                (y* - mean)^T Cov^-1 (y* - mean) under the training observations
+baseline                   the part of mahalanobis that an offset and a tilt of all sensors would explain
 stillness                  noise over the changes in the stillest stretch of y*
 unknown_oddness            t - 1 - log t, t the mean of ((q - mean) / std)^2 over its usual value, q what the data
                            can determine of x^
@@ -23,7 +24,7 @@ from physics.problem import Problem
 from solvers.method import Objective
 from trust.jacobians import Inspected, Inspector
 from trust.moments import Observed, Spread
-from trust.observation import stillness, trend
+from trust.observation import offset_and_tilts, stillness, trend
 
 SCORES = (
     "rjcp",
@@ -34,6 +35,7 @@ SCORES = (
     "physics_residual_to_noise",
     "residual_trend",
     "mahalanobis",
+    "baseline",
     "stillness",
     "unknown_oddness",
     "active_bounds",
@@ -47,6 +49,7 @@ QUESTIONS = (
         "physics_residual_to_noise",
         "residual_trend",
         "mahalanobis",
+        "baseline",
         "stillness",
     ),
     # Is the answer one that the model knows?
@@ -80,6 +83,10 @@ class Scorer:
         affine = not self._is_physics and model.linear
         return Inspector(model.f, model.g, scale, model.y_scale, model.jacobian_f, model.jacobian_g, affine)
 
+    @cached_property
+    def _baseline(self) -> Tensor:
+        return self.observed.basis(offset_and_tilts(self._grid))
+
     def score(self, objective: Objective, x: Tensor, fit: Tensor, observation: Tensor) -> Scored:
         """Scores reconstructions x (B, n) with fits f(x) (B, m) against observations (B, m)."""
         inspected = self.inspector.inspect(x, fit, observation)
@@ -88,17 +95,23 @@ class Scorer:
         true = residual if self._is_physics else (self.problem.forward(x) - observation).double() / noise_std
         one_shot = objective.constraint.project(objective.inverse(observation))
         step = ((one_shot - x) / objective.scale).double().square().mean(1).sqrt()
+        whitened = self.observed.whitened(observation)
         columns = (
             step.clamp_min(NO_STEP),
             residual.square().mean(1).sqrt(),
             true.square().mean(1).sqrt(),
-            trend(true, self.problem.observation.grid or (self.problem.m,)),
-            self.observed.distance(observation),
+            trend(true, self._grid),
+            whitened.square().sum(1),
+            (whitened @ self._baseline.to(whitened.device)).square().sum(1),
             stillness(observation, noise_std),
             self.spread.oddness(determined(self.problem, x.double())),
             objective.constraint.active(x).double(),
         )
         return Scored(torch.cat([inspected.scores.double(), torch.stack(columns, dim=1)], dim=1), inspected)
+
+    @property
+    def _grid(self) -> tuple[int, ...]:
+        return self.problem.observation.grid or (self.problem.m,)
 
     @property
     def _is_physics(self) -> bool:

@@ -23,6 +23,7 @@ REASONS = {
     "physics_residual_to_noise": "by the true physics, the answer misses the observation by more than on known data",
     "residual_trend": "what the fit leaves over varies slowly, as an offset, a drift or missing physics would",
     "mahalanobis": "the observation lies far from those the model was trained on",
+    "baseline": "an offset or a tilt of all sensors would explain how the observation differs from known ones",
     "stillness": "a stretch of the observation varies less than its noise: a stuck sensor, or filtered data",
     "unknown_oddness": "the answer is larger, or plainer, than those the model was trained on",
     "active_bounds": "more bounds than usual hold the answer back",

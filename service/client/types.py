@@ -82,6 +82,7 @@ class Diagnostics:
     physics_residual_to_noise: float | None
     residual_trend: float | None
     mahalanobis: float | None
+    baseline: float | None
     stillness: float | None
     unknown_oddness: float | None
     p_value: float | None
@@ -205,6 +206,7 @@ _SCORES = (
     "physics_residual_to_noise",
     "residual_trend",
     "mahalanobis",
+    "baseline",
     "stillness",
     "unknown_oddness",
     "p_value",

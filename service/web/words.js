@@ -43,6 +43,7 @@ const SCORE_WORDS = {
   step_disagreement: ["Step disagreement", "how far solving had to go from the one-shot answer"],
   physics_residual_to_noise: ["Residual under the physics", "the same against the true physics; the same figure where the model is the physics"],
   residual_trend: ["Residual trend", "what is left along the sensors' slow modes: drift, offset"],
+  baseline: ["Baseline", "how much an offset or a tilt of all sensors would explain"],
   stillness: ["Stillness", "how still the stillest stretch of sensors is"],
   unknown_oddness: ["Oddness of the answer", "how unlike those of training the unknowns are"],
   active_bounds: ["Active bounds", "how many bounds hold the answer back"],

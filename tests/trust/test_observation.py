@@ -6,7 +6,7 @@ import torch
 from scipy.fft import dct
 
 from trust.moments import Observed, Spread
-from trust.observation import SMOOTH_MODES, STILLEST, smooth_modes, stillness, trend
+from trust.observation import SMOOTH_MODES, STILLEST, offset_and_tilts, smooth_modes, stillness, trend
 
 M = 5
 
@@ -16,15 +16,29 @@ def test_mahalanobis_is_the_textbooks() -> None:
     new = torch.randn(7, M, dtype=torch.float64)
     d = (new - y.mean(0)).numpy()
     expected = np.einsum("bi,ij,bj->b", d, np.linalg.inv(np.cov(y.numpy().T)), d)
-    np.testing.assert_allclose(Observed.of(y).distance(new).numpy(), expected, rtol=1e-6)
-    assert Observed.of(y).distance(y).mean().item() == pytest.approx(M, rel=0.01)
+    np.testing.assert_allclose(Observed.of(y).whitened(new).square().sum(1).numpy(), expected, rtol=1e-6)
+    assert Observed.of(y).whitened(y).square().sum(1).mean().item() == pytest.approx(M, rel=0.01)
+
+
+@pytest.mark.parametrize("grid", [(M,), (3, 4), (2, 1, 3)])
+def test_the_baseline_is_what_the_best_offset_and_tilt_would_explain(grid: tuple[int, ...]) -> None:
+    """distance(y) - min over a of distance(y - a . faults), the minimum found by least squares."""
+    m = int(np.prod(grid))
+    faults = offset_and_tilts(grid)
+    assert len(faults) == 1 + sum(size > 1 for size in grid)
+    observed = Observed.of(torch.randn(500, m, dtype=torch.float64) @ torch.randn(m, m, dtype=torch.float64))
+    y = torch.randn(6, m, dtype=torch.float64) + 3.0
+    explained = (observed.whitened(y) @ observed.basis(faults)).square().sum(1)
+    best = torch.linalg.lstsq((observed.whitener @ faults.T).expand(6, -1, -1), observed.whitened(y)[:, :, None])
+    without = observed.whitened(y - best.solution[:, :, 0] @ faults).square().sum(1)
+    torch.testing.assert_close(explained, observed.whitened(y).square().sum(1) - without)
 
 
 def test_moments_of_constant_values_do_not_break_it() -> None:
     """A pinned end has no variance but its noise, or none at all."""
     y = torch.randn(100, 3, dtype=torch.float64)
     y[:, 0] = 2.0
-    assert Observed.of(y).distance(y).isfinite().all()
+    assert Observed.of(y).whitened(y).square().sum(1).isfinite().all()
     spread = Spread.of(y, y)
     assert spread.size(y).mean().item() == pytest.approx(1.0)
     torch.testing.assert_close(spread.size(y + torch.tensor([5.0, 0.0, 0.0])), spread.size(y))

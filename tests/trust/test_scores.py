@@ -47,7 +47,7 @@ def test_every_column_is_what_it_is_called(scorer: Scorer) -> None:
         "residual_to_noise": (f(x) - y).square().mean(1).sqrt() / noise,
         "physics_residual_to_noise": true.square().mean(1).sqrt(),
         "residual_trend": trend(true, (PROBLEM.m,)),
-        "mahalanobis": scorer.observed.distance(y),
+        "mahalanobis": scorer.observed.whitened(y).square().sum(1),
         "stillness": stillness(y, noise),
         "unknown_oddness": scorer.spread.oddness(q),
     }
