@@ -253,7 +253,9 @@ class Inference:
         except (CheckpointError, UnknownProblem) as error:
             raise ModelUnusable(str(error)) from error
         except KeyError as error:
-            raise ModelUnusable(f"model {model!r}: its calibration lacks {error}; train it again") from error
+            raise ModelUnusable(
+                f"model {model!r}: its calibration lacks {error}; run `deceptron recalibrate {model}`"
+            ) from error
         loaded = judge.loaded
         loaded.deceptron.to(self.device)
         rows = RowsAtOnce.that_fit(loaded.problem.n, loaded.problem.m, self.device)

@@ -68,7 +68,9 @@ class Calibration:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "Calibration":
-        """From a checkpoint; raises KeyError when a tensor is missing."""
+        """From a checkpoint; raises KeyError when a tensor, or a score that was added since, is missing."""
+        if tensors["scores"].shape[1] != len(SCORES):
+            raise KeyError(f"scores: {tensors['scores'].shape[1]} where this version has {len(SCORES)}")
         return cls(
             Ranks(tensors["scores"], tensors["strangest"], tensors["combined"], COLUMNS),
             Observed(tensors["observed_mean"], _unpacked(tensors["observed_whitener"])),

@@ -8,7 +8,7 @@ from service.cli.complete import completion
 from service.cli.deblur import deblur
 from service.cli.invert import invert, models
 from service.cli.keys import keys
-from service.cli.measure import bench, export, train
+from service.cli.measure import bench, export, recalibrate, train
 from service.cli.new_problem import new_problem
 from service.cli.serve import api, quarantine, serve, worker
 from service.cli.show import demo
@@ -37,6 +37,7 @@ for command in (
     bench,
     train,
     export,
+    recalibrate,
     new_problem,
     completion,
 ):

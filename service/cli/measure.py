@@ -80,3 +80,17 @@ def export(names: tuple[str, ...]) -> None:
         click.echo(f"{name}: {record.default}; torch's time over the graph's, GRAPH/BATCH: {gains or 'none'}")
         for graph, reason in record.left_out.items():
             click.echo(f"  {graph} stays with torch: {reason}")
+
+
+@click.command()
+@click.argument("name", metavar="MODEL")
+def recalibrate(name: str) -> None:
+    """Rank MODEL's calibration items again, after an upgrade that changed its scores. Nothing is trained.
+
+    Seconds for most models; minutes for one with a thousand unknowns. The limits on its card are emptied: they were
+    measured under the old scores.
+    """
+    from service.settings import load_settings
+    from training.run import recalibrate as run
+
+    click.echo(f"checkpoint: {run(name, load_settings().checkpoints)}")

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from models.checkpoint import save
+from models.registry import Registry
 from physics.problem import load_problem
 from service.errors import DeviceUnavailable, InvalidInput, ModelUnusable, UnknownModel
 from service.inference import METHODS, Inference, SolveSpec
@@ -175,6 +177,14 @@ def test_a_damaged_checkpoint_is_left_out_and_says_why(tmp_path: Path) -> None:
     assert "SHA-256" in inference.refused()["oscillator"]
     with pytest.raises(ModelUnusable, match="restore the checkpoint"):
         inference.check(SolveSpec("oscillator", 1, ("auto",)), 64)
+
+
+def test_a_checkpoint_that_was_calibrated_before_a_score_was_added_says_what_to_do(tmp_path: Path) -> None:
+    loaded = Registry(CHECKPOINTS).load("heat1d-paper")
+    older = {**loaded.calibration, "scores": loaded.calibration["scores"][:, :-1].contiguous()}
+    save(tmp_path, loaded.manifest, loaded.deceptron, {"calibration": older, "examples": loaded.examples})
+    with pytest.raises(ModelUnusable, match="11 where this version has 12.*deceptron recalibrate heat1d-paper"):
+        Inference(tmp_path, "cpu").card("heat1d-paper")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")

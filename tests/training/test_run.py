@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from models.checkpoint import Manifest, read_manifest
 from models.registry import LoadedModel, Registry
 from physics.problem import PROBLEMS, load_problem
+from service.cli import cli
 from solvers.plans import rules_for
 from tests.training.tiny import recipe
 from training.data import Split, split_of
@@ -144,4 +146,7 @@ def test_every_shipped_recipe_runs_at_smoke_size(tmp_path: Path, name: str) -> N
 def test_recalibration_finds_what_training_found(tmp_path: Path) -> None:
     loaded = run(tmp_path, recipe(), 0)
     again = recalibrate(loaded.manifest.name, tmp_path)
+    assert read_manifest(again) == loaded.manifest
+    said = CliRunner().invoke(cli, ["recalibrate", loaded.manifest.name], env={"DECEPTRON_CHECKPOINTS": str(tmp_path)})
+    assert said.output == f"checkpoint: {again}\n"
     assert read_manifest(again) == loaded.manifest
