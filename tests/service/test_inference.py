@@ -183,7 +183,7 @@ def test_a_checkpoint_that_was_calibrated_before_a_score_was_added_says_what_to_
     loaded = Registry(CHECKPOINTS).load("heat1d-paper")
     older = {**loaded.calibration, "scores": loaded.calibration["scores"][:, :-1].contiguous()}
     save(tmp_path, loaded.manifest, loaded.deceptron, {"calibration": older, "examples": loaded.examples})
-    with pytest.raises(ModelUnusable, match="11 where this version has 12.*deceptron recalibrate heat1d-paper"):
+    with pytest.raises(ModelUnusable, match=r"11 where this version has 12.*deceptron recalibrate heat1d-paper"):
         Inference(tmp_path, "cpu").card("heat1d-paper")
 
 
