@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -24,48 +24,11 @@ from service.engines import maps_of, require_engine, spoken
 from service.errors import FieldError, InvalidInput, ModelUnusable, ServiceError, UnknownModel
 from service.items import items_of
 from service.memory import RowsAtOnce
+from service.solve_spec import SolveSpec, option_errors
 from solvers.plans import METHODS, PRESETS, Preset, objective_for, plan_for, rules_for, run_plan
 from solvers.solve import Progress, Rules
 from trust.calibration import Calibration
 from trust.judge import Judge
-
-MAX_ITERATIONS = 10_000
-
-
-@dataclass(frozen=True)
-class SolveSpec:
-    """Everything that decides how an observation is solved; items with equal specs may share a batch.
-
-    ``None`` leaves a choice to the preset; ``constraint`` is the API's constraint as canonical JSON; ``uncertainty``
-    None gives error bars where they cost next to nothing.
-    """
-
-    model: str
-    version: int
-    methods: tuple[str, ...]
-    preset: str = "product"
-    max_iterations: int | None = None
-    relaxation: float | None = None
-    tolerance: float | None = None
-    history: bool = False
-    constraint: str | None = None
-    uncertainty: bool | None = None
-
-    def to_json(self) -> str:
-        """Canonical: equal specs give equal strings."""
-        return json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
-
-    def as_calibrated(self, method: str, manifest: Manifest) -> bool:
-        """Whether answers are made as the calibration set was: only those can be ranked among it."""
-        own_rules = (self.max_iterations, self.relaxation, self.tolerance, self.constraint) == (None,) * 4
-        return own_rules and method == "auto" and self.preset == manifest.preset
-
-    @classmethod
-    def from_json(cls, text: str) -> "SolveSpec":
-        """The inverse of to_json."""
-        values = json.loads(text)
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        return cls(**{**known, "methods": tuple(values["methods"])})
 
 
 @dataclass(frozen=True)
@@ -168,6 +131,10 @@ class Inference:
         """A few held-out observations with their truths."""
         return examples_of(self.loaded(model))
 
+    def at_hand(self) -> "Inference":
+        """The same, but only with what is loaded already: never waits for a file. Other models raise NotAtHand."""
+        return _AtHand(self)
+
     def warm(self) -> None:
         """Loads every usable model, and runs each once, so that the first request does not pay for it."""
         for manifest in self.manifests():
@@ -196,7 +163,7 @@ class Inference:
         if width is not None and width != problem.m:
             detail = f"{width} values per observation, where model {spec.model!r} takes {problem.m}"
             wrong.append(FieldError("observations", detail))
-        wrong += _option_errors(spec)
+        wrong += option_errors(spec)
         try:
             tighter = _constraint(spec, problem.n)
             if tighter is not None:
@@ -262,6 +229,21 @@ class Inference:
         return _Ready(judge, maps_of(loaded, self._engine, self.device), rows)
 
 
+class NotAtHand(LookupError):
+    """The model must be loaded first."""
+
+
+class _AtHand(Inference):
+    def __init__(self, whole: Inference) -> None:
+        vars(self).update(vars(whole))  # the very same models, those loaded later among them
+
+    def _load(self, model: str, version: int) -> _Ready:
+        ready = self._ready.get((model, version))
+        if ready is None:
+            raise NotAtHand(model)
+        return ready
+
+
 def _report(progress: Progress, first: int, total: int, done: int, _rows: int) -> None:
     progress(min(first + done, total), total)
 
@@ -277,17 +259,6 @@ def _rules(spec: SolveSpec, loaded: LoadedModel) -> Rules:
     if spec.tolerance is not None:
         rules = replace(rules, tolerance=spec.tolerance)
     return rules if spec.max_iterations is None else replace(rules, max_iterations=spec.max_iterations)
-
-
-def _option_errors(spec: SolveSpec) -> list[FieldError]:
-    wrong = []
-    if spec.max_iterations is not None and not 1 <= spec.max_iterations <= MAX_ITERATIONS:
-        wrong.append(FieldError("options.max_iterations", f"must be between 1 and {MAX_ITERATIONS}"))
-    if spec.relaxation is not None and not 0.0 < spec.relaxation <= 1.0:
-        wrong.append(FieldError("options.relaxation", "must be above 0 and at most 1"))
-    if spec.tolerance is not None and not 0.0 < spec.tolerance < float("inf"):
-        wrong.append(FieldError("options.tolerance", "must be a positive number"))
-    return wrong
 
 
 __all__ = ["METHODS", "PRESETS", "Answer", "Inference", "SolveSpec", "choose_device"]

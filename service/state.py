@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -13,7 +14,8 @@ from starlette.requests import Request
 
 from service.deblurring.networks import Networks
 from service.errors import InvalidInput, JobNotFound
-from service.inference import Inference
+from service.inference import Inference, NotAtHand
+from service.prepare import RawRequest, prepare
 from service.protocols.um_bridge import Bridge
 from service.queue.jobs import JobStore
 from service.queue.records import JobStatus, NewJob, Submitted, WorkerInfo
@@ -24,6 +26,7 @@ from service.settings import Settings
 P = ParamSpec("P")
 T = TypeVar("T")
 SHORTEST_DEADLINE_S = 0.001
+SMALL_BYTES = 8192
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,6})?")
 
 
@@ -44,6 +47,13 @@ class Services:
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one of the few decode threads (few, so that large bodies cannot fill the memory together)."""
         return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self.limiter)
+
+    async def prepared(self, raw: RawRequest) -> NewJob:
+        """The job that a request asks for. A small one is read on the spot: a thread's errand costs more than that."""
+        if len(raw.body) <= SMALL_BYTES:
+            with suppress(NotAtHand):
+                return prepare(raw, self.inference.at_hand(), self.settings)
+        return await self.in_thread(prepare, raw, self.inference, self.settings)
 
     async def submit(self, request: Request, job: NewJob) -> Submitted:
         """Queue a job as the caller's own: no other key will see it. Raises as JobStore.submit does, InvalidInput."""

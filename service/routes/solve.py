@@ -10,7 +10,7 @@ from service.body import JSON as JSON_TYPE
 from service.body import NPY, content_type, read_body
 from service.errors import InvalidInput
 from service.openapi import errors
-from service.prepare import Kind, RawRequest, prepare
+from service.prepare import Kind, RawRequest
 from service.queue.records import JobStatus, NewJob
 from service.responses import JSON
 from service.routes.documents import full_document, job_document
@@ -74,7 +74,7 @@ async def _submit(request: Request, services: Services, kind: Kind) -> Response:
     key = idempotency_key(request)
     body = await read_body(request, services.settings.max_body_bytes)
     raw = RawRequest(kind, media, body, dict(request.query_params), key)
-    job = await services.in_thread(prepare, raw, services.inference, services.settings)
+    job = await services.prepared(raw)
 
     async def answer(status: JobStatus, headers: dict[str, str]) -> Response:
         return JSON(await full_document(services, status), 200, headers)

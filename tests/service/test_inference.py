@@ -12,7 +12,7 @@ from models.checkpoint import save
 from models.registry import Registry
 from physics.problem import load_problem
 from service.errors import DeviceUnavailable, InvalidInput, ModelUnusable, UnknownModel
-from service.inference import METHODS, Inference, SolveSpec
+from service.inference import METHODS, Inference, NotAtHand, SolveSpec
 from service.prepare import RawRequest, prepare
 from service.responses import dump_json
 from service.settings import CHECKPOINTS, load_settings
@@ -110,6 +110,19 @@ def test_a_loaded_manifest_is_not_read_again_but_looked_for(tmp_path: Path) -> N
     shutil.rmtree(tmp_path / "oscillator/1")
     with pytest.raises(UnknownModel):
         found.manifest("oscillator")
+
+
+def test_only_what_is_loaded_is_at_hand() -> None:
+    found = Inference(CHECKPOINTS, "cpu")
+    near = found.at_hand()
+    with pytest.raises(NotAtHand):
+        near.check(SolveSpec("oscillator", 1, ("auto",)), 64)
+    found.check(SolveSpec("oscillator", 1, ("auto",)), 64)
+    near.check(SolveSpec("oscillator", 1, ("auto",)), 64)
+    with pytest.raises(InvalidInput):
+        near.check(SolveSpec("oscillator", 1, ("auto",)), 63)
+    with pytest.raises(UnknownModel):
+        near.manifest("nothing")
 
 
 def test_a_row_never_depends_on_its_batch(inference: Inference) -> None:
