@@ -2,8 +2,8 @@
 
 k * x is a convolution (k is flipped against x) with an extension of x beyond its border: by zeros, mirrored about the
 edge pixel, or periodic. Downsampling is the mean over factor x factor pixels. The sensor is linear, or the paper's
-sigmoid(1.2 (z - 0.5)). All of it is plain convolution with the kernel as an input, so it exports as a graph; transfer
-functions are for methods that divide in Fourier space.
+sigmoid(1.2 (z - 0.5)). The convolution is exact at every border, whichever way it is computed; transfer functions are
+for methods that divide in Fourier space.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,9 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
+from torch.nn.functional import avg_pool2d, interpolate, pad
+
+from physics.correlation import correlated
 
 Border = Literal["zero", "reflect", "periodic"]
 Sensor = Literal["identity", "sigmoid"]
@@ -82,12 +84,12 @@ class Blur:
     def _blurred(self, x: Tensor) -> Tensor:
         rows, columns = self.reach
         wide = _extended(_extended(x, rows, -2, self.border), columns, -1, self.border)
-        return _correlated(wide, self.kernel.flip(-2, -1))
+        return correlated(wide, self.kernel.flip(-2, -1))
 
     def _blurred_back(self, r: Tensor) -> Tensor:
         """Spread over the extended image, then each value back to the pixel that it was copied from."""
         rows, columns = self.reach
-        wide = _correlated(pad(r, (2 * columns, 2 * columns, 2 * rows, 2 * rows)), self.kernel)
+        wide = correlated(pad(r, (2 * columns, 2 * columns, 2 * rows, 2 * rows)), self.kernel)
         return _folded(_folded(wide, columns, -1, self.border), rows, -2, self.border)
 
     def _sensed(self, z: Tensor) -> Tensor:
@@ -123,18 +125,6 @@ def periodic_kernel(kernel: Tensor, height: int, width: int) -> Tensor:
         shape[axis] = size
         kernel = kernel.new_zeros(shape).index_add(axis, at, kernel)
     return kernel
-
-
-def _correlated(x: Tensor, kernel: Tensor) -> Tensor:
-    """sum_j x[i + j] kernel[j], without any border: (B, C, H, W) -> (B, C, H - kh + 1, W - kw + 1)."""
-    batch, channels, height, width = x.shape
-    kernel = kernel.to(x)
-    if kernel.ndim == 2:
-        out = conv2d(x.reshape(batch * channels, 1, height, width), kernel[None, None])
-    else:
-        weight = kernel[:, None, None].expand(batch, channels, 1, *kernel.shape[-2:]).flatten(0, 1)
-        out = conv2d(x.reshape(1, batch * channels, height, width), weight, groups=batch * channels)
-    return out.reshape(batch, channels, *out.shape[-2:])
 
 
 def _sources(size: int, reach: int, border: Border, device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from physics.blur import Blur, periodic_kernel
+from physics.correlation import quick_size
 
 SLOPE_VARIANCE = 4e-3  # tau: photographs in [0, 1] differ by about .06 from pixel to pixel
 FLATNESS = 2e-3  # e: waves longer than about 140 pixels are no likelier than that
@@ -39,7 +40,7 @@ class Wiener:
         """For observations (B, C, height, width) with noise of standard deviation noise_std (1,) or (B,)."""
         factor = blur.factor
         rows, columns = (0, 0) if blur.border == "periodic" else (-(-reach // factor) + MARGIN for reach in blur.reach)
-        small = _even(height + 2 * rows) if rows else height, _even(width + 2 * columns) if columns else width
+        small = quick_size(height + 2 * rows) if rows else height, quick_size(width + 2 * columns) if columns else width
         large = small[0] * factor, small[1] * factor
         prior = SLOPE_VARIANCE / (differences(*large).to(noise_std) + FLATNESS)
         block = noise_std.new_full((factor, factor), 1.0 / factor**2)
@@ -127,18 +128,3 @@ def _spread(v: Tensor, factor: int) -> Tensor:
 def _with_channels(spectrum: Tensor) -> Tensor:
     """(H, W) or (B, H, W) -> (1, 1, H, W) or (B, 1, H, W)."""
     return spectrum[None, None] if spectrum.ndim == 2 else spectrum[:, None]
-
-
-def _even(size: int) -> int:
-    """The next size whose Fourier transform is quick: even, and of the factors 2, 3 and 5."""
-    size += size % 2
-    while _left(size) > 1:
-        size += 2
-    return size
-
-
-def _left(size: int) -> int:
-    for prime in (2, 3, 5):
-        while size % prime == 0:
-            size //= prime
-    return size

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from torch.func import vjp
 
 from physics.blur import BORDERS, FACTORS, Blur, Border, Sensor, gaussian_noise, periodic_kernel, sqrt_noise
+from physics.correlation import correlated, directly, through_fourier
 from physics.kernels import disk, framed, gaussian, motion, tidy
 
 SCIPY_MODES = {"zero": "constant", "reflect": "mirror", "periodic": "wrap"}
@@ -35,6 +36,22 @@ def test_is_scipys_convolution(border: Border, name: str) -> None:
         [convolve(c, KERNELS[name].double().numpy(), mode=SCIPY_MODES[border]) for c in image] for image in x.numpy()
     ]
     np.testing.assert_allclose(y.numpy(), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (71, 90)])
+@pytest.mark.parametrize("sides", [(9, 9), (1, 65), (63, 3)])
+def test_both_ways_to_correlate_agree(size: tuple[int, int], sides: tuple[int, int]) -> None:
+    """In values, and in the derivative that LM asks for; one kernel for all images, and one for each."""
+    generator = Generator().manual_seed(0)
+    kernels = torch.stack([skewed(*sides, generator) for _ in range(2)]).double()
+    x = torch.rand(2, 3, size[0] + 2, size[1] + 2, generator=generator, dtype=torch.float64)
+    for kernel in (kernels[0], kernels):
+        expected = directly(x, kernel)
+        torch.testing.assert_close(through_fourier(x, kernel), expected, rtol=0, atol=1e-13)
+        torch.testing.assert_close(correlated(x.float(), kernel), expected.float(), rtol=0, atol=1e-6)
+        r = torch.rand_like(expected)
+        (own,), (other,) = (vjp(lambda u, run=run, k=kernel: run(u, k), x)[1](r) for run in (through_fourier, directly))
+        torch.testing.assert_close(own, other, rtol=0, atol=1e-12)
 
 
 def test_a_kernel_without_symmetry_is_convolved_not_correlated() -> None:
