@@ -8,6 +8,7 @@ adjoint and through the linear estimator, beside x_t, x_0, y and the noise level
 itself a few channels; one set of weights serves all steps, kernels, noise levels and factors.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from models.unet import HalfUNet, PaperUNet, padded, tiled
+from models.unet import TILE, Corrector, HalfUNet, PaperUNet, padded, tiled
 from physics.blur import Blur
 from physics.total_variation import total_variation
 from physics.wiener import Wiener, wiener_start
@@ -78,6 +79,7 @@ class DeceptronNet(nn.Module):
         self.unet = HalfUNet(self.inputs, config.carried, config.widths, config.blocks)
         self.gamma = nn.Parameter(torch.full((config.steps,), GAMMA_START))
         self.bias = nn.Parameter(torch.zeros(config.steps, config.widths[0]))
+        self.engine: Corrector | None = None  # what runs the U-Net, where that is not PyTorch
 
     def forward(self, y: Tensor, blur: Blur, noise_std: Tensor) -> list[Tensor]:
         """y (B, 1, h, w), noise_std (B,) -> x after each step, (B, 1, H, W), not clipped."""
@@ -109,13 +111,21 @@ class DeceptronNet(nn.Module):
         return x.new_zeros(x.shape[0], self.config.carried, height // fold, width // fold)
 
     def step(
-        self, t: int, x: Tensor, carried: Tensor, still: Tensor, y: Tensor, blur: Blur, linear: Wiener
+        self,
+        t: int,
+        x: Tensor,
+        carried: Tensor,
+        still: Tensor,
+        y: Tensor,
+        blur: Blur,
+        linear: Callable[[Tensor], Tensor],
+        tile: int = TILE,
     ) -> tuple[Tensor, Tensor]:
         """x_t and what is carried -> x_{t+1} and what is carried on."""
         residual = y - blur.forward(x)
         moving = [x, 4.0 * blur.adjoint(residual) * blur.factor**2, 4.0 * linear(residual)]
         features = padded(torch.cat([still, *moving], 1), self.unet.stride)
-        dx, carried = tiled(self.unet, features, carried, self.bias[t])
+        dx, carried = tiled(self.engine or self.unet, features, carried, self.bias[t], tile)
         return x - torch.sigmoid(self.gamma[t]) * dx[..., : x.shape[-2], : x.shape[-1]], carried
 
 

@@ -1,6 +1,7 @@
 """Small U-Nets for images of any size: the paper's, and one that works at half resolution and below."""
 
 from itertools import pairwise, product
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -97,15 +98,24 @@ class HalfUNet(nn.Module):
         return pixel_shuffle(out[:, : self.fold**2], self.fold), out[:, self.fold**2 :]
 
 
-def tiled(unet: HalfUNet, features: Tensor, carried: Tensor, bias: Tensor, tile: int = TILE) -> tuple[Tensor, Tensor]:
+class Corrector(Protocol):
+    """A HalfUNet, on whatever engine."""
+
+    reach: int
+
+    def __call__(self, features: Tensor, carried: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``HalfUNet.forward``."""
+        ...
+
+
+def tiled(unet: Corrector, features: Tensor, carried: Tensor, bias: Tensor, tile: int = TILE) -> tuple[Tensor, Tensor]:
     """The U-Net in tiles of tile x tile pixels where the image is larger: the same values, in bounded memory.
 
     A tile is computed with ``unet.reach`` pixels around it, all that its values depend on, so there are no seams.
     """
     height, width = features.shape[-2:]
     if max(height, width) <= tile:
-        out: tuple[Tensor, Tensor] = unet(features, carried, bias)
-        return out
+        return unet(features, carried, bias)
     dx, carried_on = features.new_empty(features.shape[0], 1, height, width), torch.empty_like(carried)
     for top, left in product(range(0, height, tile), range(0, width, tile)):
         rows, inner_rows = _with_halo(top, tile, unet.reach, height)

@@ -84,13 +84,16 @@ class Blur:
     def _blurred(self, x: Tensor) -> Tensor:
         rows, columns = self.reach
         wide = _extended(_extended(x, rows, -2, self.border), columns, -1, self.border)
-        return correlated(wide, self.kernel.flip(-2, -1))
+        return self._correlated(wide, self.kernel.flip(-2, -1))
 
     def _blurred_back(self, r: Tensor) -> Tensor:
         """Spread over the extended image, then each value back to the pixel that it was copied from."""
         rows, columns = self.reach
-        wide = correlated(pad(r, (2 * columns, 2 * columns, 2 * rows, 2 * rows)), self.kernel)
+        wide = self._correlated(pad(r, (2 * columns, 2 * columns, 2 * rows, 2 * rows)), self.kernel)
         return _folded(_folded(wide, columns, -1, self.border), rows, -2, self.border)
+
+    def _correlated(self, x: Tensor, kernel: Tensor) -> Tensor:
+        return correlated(x, kernel)
 
     def _sensed(self, z: Tensor) -> Tensor:
         return torch.sigmoid(SENSOR_GAIN * (z - SENSOR_MIDDLE)) if self.sensor == "sigmoid" else z
@@ -133,8 +136,8 @@ def _sources(size: int, reach: int, border: Border, device: torch.device) -> Ten
     if border == "periodic":
         return at % size
     period = max(1, 2 * size - 2)  # mirrored about the edge pixel: d c b | a b c d | c b a
-    at = at % period
-    return torch.minimum(at, (period - at) % period) if size > 1 else at
+    at = at % torch.full_like(at, period)  # a tensor: an exporter takes no open size after a %
+    return torch.minimum(at, period - at) if size > 1 else at
 
 
 def _extended(x: Tensor, reach: int, axis: int, border: Border) -> Tensor:

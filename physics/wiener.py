@@ -70,8 +70,7 @@ class Wiener:
 
     def continued(self, y: Tensor) -> Tensor:
         """y on the periodic grid: continued at its lower and right ends so that they meet the others."""
-        border = self.blur.border
-        return _joined(_joined(y, self.margins[0], -2, border), self.margins[1], -1, border)
+        return continued(y, self.margins, self.blur.border)
 
 
 def wiener_start(y: Tensor, filtered: Wiener) -> Tensor:
@@ -94,6 +93,11 @@ def differences(height: int, width: int) -> Tensor:
     down = 2.0 - 2.0 * torch.cos(2.0 * torch.pi * torch.fft.fftfreq(height))
     across = 2.0 - 2.0 * torch.cos(2.0 * torch.pi * torch.fft.rfftfreq(width))
     return down[:, None] + across
+
+
+def continued(y: Tensor, margins: tuple[int, int], border: str) -> Tensor:
+    """y (..., h, w) with so many more rows and columns at its lower and right ends, which lead back to the others."""
+    return _joined(_joined(y, margins[0], -2, border), margins[1], -1, border)
 
 
 def _joined(y: Tensor, margin: int, axis: int, border: str) -> Tensor:
