@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from time import process_time
 
-import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from benchmarks.charts import Picture
 from benchmarks.deblur_cases import MARGIN, Case, cases, psnr, ssim
+from benchmarks.deblur_cost import cost_tables
+from benchmarks.deblur_factors import factor_table
+from benchmarks.deblur_gains import Gain, gain_goals
 from benchmarks.deblur_methods import ITERATIVE, Method, Tuned, classical, tuned
 from benchmarks.deblur_paper import paper_table
 from benchmarks.report import Report
@@ -22,7 +24,6 @@ from trust.images import IMAGE_SCORES, ImageCalibration, judge_image
 
 OURS, ONESHOT = "deblur", "deblur-oneshot"
 NOISE_SEEDS = 3
-BOOTSTRAPS = 2000
 WINDOW = 96  # pixels of a photograph on the contact sheet
 QUICK_SIDE = 96
 
@@ -44,6 +45,9 @@ def run(setup: Setup) -> Report:
     report = Report("deblur", setup.command("deblur"))
     paper_table(setup, report)
     _photographs(setup, report)
+    factor_table(setup, report)
+    if OURS in setup.registry.networks():
+        cost_tables(setup, report, OURS)
     return report
 
 
@@ -106,11 +110,13 @@ def _tables(report: Report, scores: Sequence[Score], settings: Tuned) -> None:
     _by_group(report, "scene", scores, lambda score: score.case.scene)
     _by_group(report, "camera", scores, lambda score: score.case.camera.name)
     pairs = [(OURS, best), (OURS, ONESHOT)] if ONESHOT in names else [(OURS, best)]
+    gains = {(a, b): _gain(scores, a, b) for a, b in pairs if a in names}
     report.table(
         "Gain in PSNR, with a 95 % interval from resampling scenes",
         ["pair", "gain dB", "interval", "least scene", "share of cases won"],
-        [[f"{a} over {b}", *_gain(scores, a, b)] for a, b in pairs if a in names],
+        [[f"{a} over {b}", *gain.row()] for (a, b), gain in gains.items()],
     )
+    report.goals += gain_goals(gains, best, ONESHOT)
 
 
 def _by_group(report: Report, title: str, scores: Sequence[Score], group_of: Callable[[Score], str]) -> None:
@@ -130,19 +136,13 @@ def _best_classical(scores: Sequence[Score]) -> str:
     return max(by_method, key=lambda name: _mean(by_method[name]))
 
 
-def _gain(scores: Sequence[Score], ours: str, other: str) -> list[str]:
-    """Mean gain, its interval over scenes, the least mean gain of a scene, and how many cases are won."""
+def _gain(scores: Sequence[Score], ours: str, other: str) -> Gain:
     theirs = {id(score.case): score.psnr for score in scores if score.method == other}
     gains: dict[str, list[float]] = defaultdict(list)
     for score in scores:
         if score.method == ours and id(score.case) in theirs:
             gains[score.case.scene].append(score.psnr - theirs[id(score.case)])
-    means = torch.tensor([_mean(values) for values in gains.values()])
-    picks = torch.randint(len(means), (BOOTSTRAPS, len(means)), generator=Generator().manual_seed(0))
-    low, high = means[picks].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()
-    every = torch.tensor([value for values in gains.values() for value in values])
-    won = (every > 0).float().mean().item()
-    return [f"{means.mean():+.2f}", f"{low:+.2f} to {high:+.2f}", f"{means.min():+.2f}", f"{won:.2f}"]
+    return Gain.of(gains)
 
 
 def _strange(report: Report, loaded: LoadedNetwork, side: int, scenes_at_most: int | None) -> None:

@@ -1,10 +1,11 @@
 """What the deblurring benchmark is measured on: photographs, kernels unlike those of training, noise, and metrics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import avg_pool2d, conv2d
 
 from physics.blur import Blur, gaussian_noise
 from physics.kernels import gaussian, tidy
@@ -17,12 +18,13 @@ FINE = 8  # points a pixel, where kernels are drawn
 
 @dataclass(frozen=True)
 class Camera:
-    """The kernel that blurred, the one that the methods are told, and the noise."""
+    """The kernel that blurred, the one that the methods are told, the noise, and how many pixels it averages."""
 
     name: str
     kernel: Tensor
     told: Tensor
     noise_std: float
+    factor: int = 1
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Case:
     @property
     def blur(self) -> Blur:
         """The camera as the methods are told it."""
-        return Blur(self.camera.told)
+        return Blur(self.camera.told, factor=self.camera.factor)
 
 
 def cameras() -> list[Camera]:
@@ -81,11 +83,18 @@ def curved_shake() -> Tensor:
 
 def cases(use: Use, seeds: int, side: int = SIDE, scenes_at_most: int | None = None) -> list[Case]:
     """Every scene's middle through every camera, with that many draws of the noise."""
+    return cases_through(cameras(), use, seeds, side, scenes_at_most)
+
+
+def cases_through(
+    through: Sequence[Camera], use: Use, seeds: int, side: int = SIDE, scenes_at_most: int | None = None
+) -> list[Case]:
+    """The same through any cameras."""
     found = []
     for scene in scenes(use)[:scenes_at_most]:
         image = grey(photographs(scene)[0])[None]
-        for index, camera in enumerate(cameras()):
-            x, clean = _cropped(image, camera.kernel, side)
+        for index, camera in enumerate(through):
+            x, clean = _cropped(image, camera, side)
             for seed in range(seeds):
                 generator = Generator().manual_seed(1000 * index + seed)
                 y = gaussian_noise(clean, camera.noise_std, generator)
@@ -114,15 +123,17 @@ def ssim(x: Tensor, truth: Tensor) -> float:
     return float((over / ((mean_a.square() + mean_b.square() + c1) * (var_a + var_b + c2))).mean())
 
 
-def _cropped(image: Tensor, kernel: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def _cropped(image: Tensor, camera: Camera, side: int) -> tuple[Tensor, Tensor]:
     """The middle of an image and what a noiseless camera sees there, beyond the crop as well."""
-    reach = max(kernel.shape) // 2
+    reach, factor = max(camera.kernel.shape) // 2, camera.factor
     height, width = image.shape[-2:]
     side = min(side, height - 2 * reach, width - 2 * reach)
+    side -= side % factor
     top, left = (height - side) // 2, (width - side) // 2
     wide = image[..., top - reach : top + side + reach, left - reach : left + side + reach]
     inside = slice(reach, reach + side)
-    return wide[..., inside, inside], Blur(kernel).forward(wide)[..., inside, inside]
+    blurred = Blur(camera.kernel).forward(wide)[..., inside, inside]
+    return wide[..., inside, inside], avg_pool2d(blurred, factor) if factor > 1 else blurred
 
 
 def _fine_grid(reach: int) -> tuple[Tensor, Tensor]:

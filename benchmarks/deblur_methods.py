@@ -69,11 +69,17 @@ class Tuned:
 def tuned(known: Sequence[Case], quick: bool = False) -> Tuned:
     """The value with the best mean PSNR over the known cases of each camera; the first one of each where quick."""
     chosen = {}
-    for family, (_, method, values) in FAMILIES.items():
+    for family in FAMILIES:
         for camera in dict.fromkeys(case.camera.name for case in known):
             own = [case for case in known if case.camera.name == camera]
-            chosen[family, camera] = values[0] if quick else max(values, key=partial(_quality, method, own))
+            chosen[family, camera] = best_value(family, own, quick)
     return Tuned(chosen)
+
+
+def best_value(family: str, own: Sequence[Case], quick: bool = False) -> float:
+    """The parameter of a family with the best mean PSNR over one camera's known cases; the first one where quick."""
+    _, method, values = FAMILIES[family]
+    return values[0] if quick else max(values, key=partial(_quality, method, own))
 
 
 def classical(camera: str, settings: Tuned) -> dict[str, Method]:

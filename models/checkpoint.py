@@ -98,6 +98,7 @@ class NetworkManifest(Record):
     architecture: NetworkConfig
     images: dict[str, list[str]]
     started_from: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    engine: EngineRecord | None = None
 
 
 AnyManifest = TypeVar("AnyManifest", bound=Record)

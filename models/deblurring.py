@@ -1,7 +1,6 @@
 """A blurred image in, a sharper one out: any size, any number of channels, in bounded memory."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -21,32 +20,29 @@ def deblur(network: ImageNetwork, y: Tensor, blur: Blur, noise_std: float, progr
         noise_std: of y, in its units.
         progress: called with steps done and steps in all.
     """
-    planes, steps = y.flatten(0, 1)[:, None], network.config.steps
+    planes, steps = y.flatten(0, 1)[:, None, None], network.config.steps
     noise = y.new_tensor([noise_std])
-    restored = []
+    answers = []
     for i, plane in enumerate(planes):
-        report = partial(_report, progress, i * steps, len(planes) * steps) if progress else None
-        restored.append(_restored(network, plane[None], blur, noise, report))
-    out = torch.cat(restored).clamp(0.0, 1.0)
+        x = plane
+        for t, step in enumerate(trajectory(network, plane, blur, noise)):
+            x = step
+            if progress and t:
+                progress(i * steps + t, len(planes) * steps)
+        answers.append(x)
+    out = torch.cat(answers).clamp(0.0, 1.0)
     return out.reshape(*y.shape[:2], *out.shape[-2:])
 
 
-def _report(progress: Progress, before: int, total: int, step: int) -> None:
-    progress(before + step, total)
-
-
-def _restored(
-    network: ImageNetwork, y: Tensor, blur: Blur, noise_std: Tensor, report: Callable[[int], None] | None
-) -> Tensor:
-    """One plane (1, 1, h, w), keeping no step but the last."""
+def trajectory(network: ImageNetwork, y: Tensor, blur: Blur, noise_std: Tensor) -> Iterator[Tensor]:
+    """x_0 to x_N of one plane (1, 1, h, w), not clipped, none of them kept; v0 gives y for its x_0."""
     if not isinstance(network, DeceptronNet):
-        last: Tensor = network(y, blur, noise_std)[-1]
-        return last
+        yield from (y, *network(y, blur, noise_std))
+        return
     linear = Wiener.of(blur, noise_std, *y.shape[-2:])
     x = network.beginning(y, linear, noise_std)
+    yield x
     still, carried = network.still(y, x, blur, noise_std), network.nothing_carried(x)
     for t in range(network.config.steps):
         x, carried = network.step(t, x, carried, still, y, blur, linear)
-        if report:
-            report(t + 1)
-    return x
+        yield x

@@ -57,25 +57,31 @@ def require_provider(device: str) -> ModuleType:
     return runtime
 
 
-class Graph:
-    """One ONNX graph on one device: float32 tensors in, one float32 tensor out.
+def open_session(data: bytes, device: str) -> Any:
+    """An ONNX Runtime session of a graph, with as many threads as PyTorch has.
 
     Raises:
         EngineUnavailable: no ONNX Runtime, or it falls back to another device.
     """
+    onnxruntime = require_provider(device)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    provider = PROVIDERS[device]
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=[provider])
+    except Exception as error:  # its own exceptions have no common base
+        raise EngineUnavailable(f"engine onnxruntime: the graph cannot be used: {error}") from error
+    if session.get_providers()[0] != provider[0]:  # it falls back to the CPU without a word
+        raise EngineUnavailable(f"engine onnxruntime: no {provider[0]} on this machine")
+    return session
+
+
+class Graph:
+    """One ONNX graph on one device: float32 tensors in, one float32 tensor out; raises as ``open_session`` does."""
 
     def __init__(self, data: bytes, device: str, width: int) -> None:
-        onnxruntime = require_provider(device)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        provider = PROVIDERS[device]
-        try:
-            self._session: Any = onnxruntime.InferenceSession(data, options, providers=[provider])
-        except Exception as error:  # its own exceptions have no common base
-            raise EngineUnavailable(f"engine onnxruntime: the graph cannot be used: {error}") from error
-        if self._session.get_providers()[0] != provider[0]:  # it falls back to the CPU without a word
-            raise EngineUnavailable(f"engine onnxruntime: no {provider[0]} on this machine")
+        self._session = open_session(data, device)
         self._device, self._width = device, width
         self._names = [each.name for each in self._session.get_inputs()]
         self._output = self._session.get_outputs()[0].name

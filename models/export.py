@@ -10,13 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from models.checkpoint import GRAPH, EngineRecord, Manifest, digest, write_atomically, write_manifest
+from models.checkpoint import GRAPH, EngineRecord, Manifest, NetworkManifest, digest, write_atomically, write_manifest
 from models.deceptron import Deceptron
 from models.engine import GRAPHS, Graph
 from models.registry import LoadedModel, Registry
@@ -34,7 +34,7 @@ def export(registry: Registry, name: str, version: int | None = None) -> EngineR
     graphs: dict[str, bytes] = {}
     speedup: dict[str, float] = {}
     left_out: dict[str, str] = {}
-    written, reason = _in_its_own_process(directory)
+    written, reason = in_its_own_process("models.export", directory, GRAPHS)
     for graph in GRAPHS:
         if graph not in written:
             left_out[graph] = reason
@@ -50,7 +50,9 @@ def export(registry: Registry, name: str, version: int | None = None) -> EngineR
     return record
 
 
-def store_graphs(directory: Path, manifest: Manifest, graphs: Mapping[str, bytes], engine: EngineRecord) -> None:
+def store_graphs(
+    directory: Path, manifest: Manifest | NetworkManifest, graphs: Mapping[str, bytes], engine: EngineRecord
+) -> None:
     """Puts graphs (name -> ONNX) beside a checkpoint in the place of those it had; nothing else of it changes."""
     kept = {name: record for name, record in manifest.files.items() if not name.endswith(GRAPH)}
     for name in set(manifest.files) - set(kept):
@@ -61,14 +63,14 @@ def store_graphs(directory: Path, manifest: Manifest, graphs: Mapping[str, bytes
     write_manifest(directory, manifest.model_copy(update={"files": files, "engine": engine}))
 
 
-def _in_its_own_process(directory: Path) -> tuple[dict[str, bytes], str]:
-    """The graphs that could be written, and why there are no more."""
+def in_its_own_process(module: str, directory: Path, graphs: Sequence[str]) -> tuple[dict[str, bytes], str]:
+    """The graphs that ``python -m MODULE DIRECTORY FOLDER`` could write, and why there are no more."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "models.export", str(directory), scratch]
+        command = [sys.executable, "-m", module, str(directory), scratch]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         said = done.stderr.strip().splitlines()
         reason = f"not within {LONGEST_CPU_S} s" if done.returncode < 0 else (said[-1][:200] if said else "no export")
-        files = {graph: Path(scratch) / f"{graph}.onnx" for graph in GRAPHS}
+        files = {graph: Path(scratch) / f"{graph}.onnx" for graph in graphs}
         return {graph: file.read_bytes() for graph, file in files.items() if file.is_file()}, reason
 
 
@@ -128,8 +130,13 @@ def write_graph(loaded: LoadedModel, graph: str, out: Path) -> None:
     program.save(str(out), external_data=False)
 
 
-def _main(directory: Path, folder: Path) -> None:
+def limit_own_time() -> None:
+    """Ends this process once it has taken LONGEST_CPU_S."""
     resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_CPU_S, LONGEST_CPU_S))
+
+
+def _main(directory: Path, folder: Path) -> None:
+    limit_own_time()
     loaded = Registry(directory.parent.parent).load(directory.parent.name, int(directory.name))
     for graph in GRAPHS:
         write_graph(loaded, graph, folder / f"{graph}.part")

@@ -54,7 +54,14 @@ def steps_inputs(network: DeceptronNet, y: Tensor, blur: Blur, noise_std: Tensor
     height, width = (size + margin for size, margin in zip(linear.size, linear.margins, strict=True))
     spectrum = linear.transposed[0, 0]
     start = network.beginning(y, linear, noise_std)
-    return y, start, noise_std, blur.kernel, torch.stack([spectrum.real, spectrum.imag]), *fourier_matrices(height, width)
+    return (
+        y,
+        start,
+        noise_std,
+        blur.kernel,
+        torch.stack([spectrum.real, spectrum.imag]),
+        *fourier_matrices(height, width),
+    )
 
 
 def fourier_matrices(height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:

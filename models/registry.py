@@ -49,6 +49,7 @@ class LoadedNetwork:
     manifest: NetworkManifest
     network: ImageNetwork
     calibration: dict[str, Tensor]
+    graphs: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ class Registry:
         manifest = self.network_manifest(name, version)
         directory = self.directory(name, manifest.version)
         network = load_network(directory, manifest)
-        return LoadedNetwork(manifest, network, _extra(directory, manifest, "calibration"))
+        graphs = read_graphs(directory, manifest)
+        return LoadedNetwork(manifest, network, _extra(directory, manifest, "calibration"), graphs)
 
     def directory(self, name: str, version: int | None = None) -> Path:
         """Where a version lies, the newest unless given; raises UnknownCheckpoint."""

@@ -71,7 +71,7 @@ def _services(settings: Settings, store: JobStore, windows: Windows) -> Services
         settings=settings,
         store=store,
         inference=inference,
-        networks=Networks(settings.checkpoints, device="cpu"),
+        networks=Networks(settings.checkpoints, device="cpu", engine="torch"),
         watch=RjcpWatch(inference, windows, thresholds(settings), limiter),
         bridge=Bridge(inference),
         limiter=limiter,

@@ -69,7 +69,7 @@ def run_worker(settings: Settings) -> None:
     torch.set_num_threads(settings.threads)
     inference = Inference(settings.checkpoints, settings.device, settings.engine)
     inference.warm()
-    deblurring = Deblurring(Networks(settings.checkpoints, inference.device))
+    deblurring = Deblurring(Networks(settings.checkpoints, inference.device, settings.engine))
     deblurring.warm()
     models = [manifest.name for manifest in inference.manifests()] + deblurring.networks.names()
     log.info("models loaded", device=inference.device, engine=inference.engine, models=models)
@@ -101,7 +101,7 @@ def run_quarantine(settings: Settings, fd: int) -> None:
     configure_logs(settings.log_level, "quarantine")
     torch.set_num_threads(settings.threads)
     inference = Inference(settings.checkpoints, settings.device)
-    deblurring = Deblurring(Networks(settings.checkpoints, inference.device))
+    deblurring = Deblurring(Networks(settings.checkpoints, inference.device, settings.engine))
     inference.warm()  # loading counts towards nobody's time limit
     deblurring.warm()
     attend(fd, WorkHandler(inference, deblurring))

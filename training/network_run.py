@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from models.checkpoint import MODEL, CheckpointError, NetworkManifest, save
+from models.checkpoint import MODEL, CheckpointError, NetworkManifest, read_network_manifest, save
 from models.deblurring import deblur
 from models.deceptronnet import ImageNetwork
+from models.export import store_graphs
 from models.registry import LoadedNetwork, Registry, UnknownCheckpoint
 from physics.blur import Blur
 from physics.wiener import Wiener, wiener_start
@@ -134,7 +135,10 @@ def recalibrate_network(name: str, root: Path) -> Path:
     """Ranks a checkpoint's calibration crops again, after scores have changed; nothing is trained."""
     loaded = Registry(root).load_network(name)
     calibration = calibrated(loaded.network, CALIBRATION_CROPS)
-    return save(root, loaded.manifest, loaded.network, {"calibration": calibration.tensors()})
+    directory = save(root, loaded.manifest, loaded.network, {"calibration": calibration.tensors()})
+    if loaded.manifest.engine:
+        store_graphs(directory, read_network_manifest(directory), loaded.graphs, loaded.manifest.engine)
+    return directory
 
 
 def _psnr(x: Tensor, item: Blurred) -> Tensor:

@@ -121,7 +121,7 @@ def _cards(url: str | None, key: str | None) -> list[dict[str, Any]]:
     from service.deblurring.networks import Networks
 
     inference = open_inference()
-    networks = Networks(inference.registry.root, inference.device)
+    networks = Networks(inference.registry.root, inference.device, engine="torch")
     cards = [inference.card(manifest.name, manifest.version) for manifest in inference.manifests()]
     return cards + [networks.card(name) for name in networks.names()]
 

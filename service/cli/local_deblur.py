@@ -25,7 +25,7 @@ def deblur_locally(files: Mapping[str, bytes], fields: Mapping[str, str]) -> Deb
     parts = {name: Part(name, name, content) for name, content in files.items()}
     parts |= {name: Part(name, None, value.encode()) for name, value in fields.items()}
     request = request_of_form(parts, settings)
-    by = Deblurring(Networks(settings.checkpoints, choose_device(settings.device)))
+    by = Deblurring(Networks(settings.checkpoints, choose_device(settings.device), settings.engine))
     spec = spec_of(request, by.networks)
     done = []
     with tqdm(total=100 * spec.channels, desc="deblurring", unit="%", delay=1) as bar:
@@ -38,4 +38,4 @@ def deblur_locally(files: Mapping[str, bytes], fields: Mapping[str, str]) -> Deb
             show(1, 1)
     solve_s, diagnose_s = sum(one.solve_s for one in done), sum(one.diagnose_s for one in done)
     item = joined([one.item for one in done])
-    return DeblurResult(spec, merged([one.x for one in done]), item, by.device, by.engine, solve_s, diagnose_s)
+    return DeblurResult(spec, merged([one.x for one in done]), item, by.device, done[0].engine, solve_s, diagnose_s)

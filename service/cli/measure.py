@@ -69,15 +69,17 @@ def export(names: tuple[str, ...]) -> None:
 
     A minute or so a model. Run it once after training, on a machine like those that will serve.
     """
-    from models.export import export as run
+    from models.export import export as export_maps
+    from models.network_export import export_network
     from models.registry import Registry
     from service.settings import load_settings
 
     registry = Registry(load_settings().checkpoints)
-    for name in names or registry.names():
+    for name in names or (*registry.names(), *registry.networks()):
+        run = export_network if name in registry.networks() else export_maps
         record = run(registry, name)
         gains = ", ".join(f"{what} x{ratio:g}" for what, ratio in record.speedup.items())
-        click.echo(f"{name}: {record.default}; torch's time over the graph's, GRAPH/BATCH: {gains or 'none'}")
+        click.echo(f"{name}: {record.default}; torch's time over the graph's, GRAPH/BATCH or SIDE: {gains or 'none'}")
         for graph, reason in record.left_out.items():
             click.echo(f"  {graph} stays with torch: {reason}")
 

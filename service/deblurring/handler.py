@@ -26,7 +26,7 @@ def _outcome(restored: Restored, by: Deblurring) -> Outcome:
     """What is stored of a channel, in the parts that every result has."""
     meta = {
         "device": by.device,
-        "engine": by.engine,
+        "engine": restored.engine,
         "solve_s": restored.solve_s,
         "diagnose_s": restored.diagnose_s,
     }

@@ -9,6 +9,7 @@ from models.checkpoint import CheckpointError
 from models.deceptronnet import ImageNetwork
 from models.registry import LoadedNetwork, Registry, UnknownCheckpoint
 from service.deblurring.spec import METHODS
+from service.engines import use_graph
 from service.errors import FieldError, ModelUnusable, ServiceError, UnknownModel
 from trust.images import ImageCalibration
 from trust.verdict import OUT_OF_RANGE_BELOW, SUSPECT_BELOW
@@ -20,6 +21,7 @@ class Network:
 
     loaded: LoadedNetwork
     calibration: ImageCalibration | None
+    engine: str = "torch"
 
     @property
     def model(self) -> ImageNetwork:
@@ -27,11 +29,16 @@ class Network:
 
 
 class Networks:
-    """Networks on one device; raises UnknownModel and ModelUnusable as Inference does."""
+    """Networks on one device; raises UnknownModel and ModelUnusable as Inference does.
 
-    def __init__(self, checkpoints: Path, device: str) -> None:
+    Args:
+        engine: as DECEPTRON_ENGINE; who only describes networks asks for torch, which opens no graph.
+    """
+
+    def __init__(self, checkpoints: Path, device: str, engine: str = "auto") -> None:
         self.registry = Registry(checkpoints)
         self.device = device
+        self._engine = engine
         self._loaded: dict[tuple[str, int], Network] = {}
         self._lock = threading.Lock()
 
@@ -77,7 +84,7 @@ class Networks:
         except KeyError as error:
             raise ModelUnusable(f"model {name!r}: its calibration lacks {error}; train it again") from error
         found.network.to(self.device)
-        return Network(found, calibration)
+        return Network(found, calibration, use_graph(found, self._engine, self.device))
 
 
 def network_card(network: Network, versions: list[int]) -> dict[str, Any]:

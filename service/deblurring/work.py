@@ -22,18 +22,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Restored:
-    """A channel's answer: x float32 (H, W) in [0, 1], the item of the API without x, and what it took."""
+    """A channel's answer: x float32 (H, W) in [0, 1], the item of the API without x, the engine, and what it took."""
 
     x: np.ndarray
     item: dict[str, Any]
+    engine: str
     solve_s: float
     diagnose_s: float
 
 
 class Deblurring:
     """Deblurs on one device, with the networks of a checkpoint directory."""
-
-    engine = "torch"
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
@@ -70,7 +69,8 @@ class Deblurring:
             "error": None,
         }
         found = np.asarray(x[0, 0].cpu().numpy(), dtype=np.float32)
-        return Restored(found, item, solved - began, time.perf_counter() - solved)
+        engine = network.engine if network else "torch"
+        return Restored(found, item, engine, solved - began, time.perf_counter() - solved)
 
 
 def _solve(
