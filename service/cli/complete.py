@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from service.client import Client, ClientError, Retries
+from service.client import ClientError, Retries
 
 SHELLS = ("bash", "zsh", "fish")
 NAME, VARIABLE = "deceptron", "_DECEPTRON_COMPLETE"
@@ -33,6 +33,8 @@ def model_names(context: click.Context, parameter: click.Parameter, incomplete: 
 
 
 def _names_at(url: str, key: str | None) -> Sequence[str]:
+    from service.client import Client
+
     try:
         with Client(url, key=key, retries=AT_ONCE) as client:
             return [card["name"] for card in client.models()]

@@ -6,8 +6,7 @@ import click
 
 from service.arrays import encode_npy
 from service.cli.invert import KEY, RETRIES
-from service.client import Client, DeblurOptions
-from service.client.pictures import deblur_form, read_answer
+from service.client.pictures import DeblurOptions, deblur_form, read_answer
 from service.client.types import Result
 
 
@@ -73,6 +72,8 @@ def _remote(
     *,
     npy: bool,
 ) -> tuple[bytes, Result]:
+    from service.client import Client
+
     with Client(url, key=key, retries=RETRIES) as client:
         found = client.deblur(image, psf=psf, sigma=sigma, options=options)
         return encode_npy(found.x) if npy else client.picture(found.job), found.result

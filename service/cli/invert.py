@@ -9,7 +9,7 @@ import numpy as np
 from service.cli.complete import model_names
 from service.cli.files import read_observations, write_array
 from service.cli.tables import item_rows, table
-from service.client import Client, Comparison, Result, Retries
+from service.client import Comparison, Result, Retries
 from service.client.flows import Asked, Options
 
 METHODS = ("auto", "dipg", "gn", "lm", "gd", "lbfgs", "oneshot")
@@ -83,6 +83,8 @@ def solve(asked: Asked, observations: np.ndarray, method: str, url: str | None, 
     """Through the service at `url`, or in this process."""
     result: Result | Comparison
     if url is not None:
+        from service.client import Client
+
         with Client(url, key=key, retries=RETRIES) as client:
             return client.invert(asked.model, observations, version=asked.version, method=method, options=asked.options)
     from service.cli.local import invert_locally
@@ -115,6 +117,8 @@ def summary(result: Result) -> str:
 
 def _cards(url: str | None, key: str | None) -> list[dict[str, Any]]:
     if url is not None:
+        from service.client import Client
+
         with Client(url, key=key, retries=RETRIES) as client:
             return client.models()
     from service.cli.local import open_inference

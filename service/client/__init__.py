@@ -17,10 +17,11 @@ ClientError
 └── WaitTimeout       the job is still running; it can be waited for again
 """
 
-from service.client.aio import AsyncClient
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from service.client.flows import Options
 from service.client.pictures import DeblurOptions, Deblurred
-from service.client.sync import Client
 from service.client.types import (
     ClientError,
     Comparison,
@@ -36,6 +37,20 @@ from service.client.types import (
     Unreachable,
     WaitTimeout,
 )
+
+if TYPE_CHECKING:
+    from service.client.aio import AsyncClient
+    from service.client.sync import Client
+
+_LATE = {"AsyncClient": "aio", "Client": "sync"}
+
+
+def __getattr__(name: str) -> Any:
+    """The clients when they are asked for: httpx takes longer to import than a small solve."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+
 
 __all__ = [
     "AsyncClient",

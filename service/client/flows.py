@@ -8,9 +8,8 @@ import random
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx
 import numpy as np
 
 from service.arrays import decode_npy, encode_object
@@ -28,6 +27,9 @@ from service.client.types import (
     read_job,
     read_result,
 )
+
+if TYPE_CHECKING:
+    import httpx
 
 T = TypeVar("T")
 JSON = "application/json"
@@ -84,30 +86,28 @@ class Options:
         return {"options": options, **beside}
 
 
-def request(call: Call, retries: Retries) -> Flow[httpx.Response]:
+def request(call: Call, retries: Retries) -> "Flow[httpx.Response]":
     """A successful response; repeats after 429, 503 and broken connections. Raises Problem, Unreachable."""
     for attempt in range(retries.attempts):
         outcome = yield call
-        if isinstance(outcome, httpx.Response) and outcome.status_code not in AGAIN:
+        last = attempt + 1 == retries.attempts
+        if not isinstance(outcome, Exception) and (last or outcome.status_code not in AGAIN):
             return _checked(outcome)
-        if attempt + 1 < retries.attempts:
+        if not last:
             yield Pause(_delay_s(outcome, attempt, retries))
-    if isinstance(outcome, httpx.Response):
-        return _checked(outcome)
     raise Unreachable(f"no answer from the service ({type(outcome).__name__}: {outcome})") from outcome
 
 
-def _delay_s(outcome: httpx.Response | Exception, attempt: int, retries: Retries) -> float:
+def _delay_s(outcome: "httpx.Response | Exception", attempt: int, retries: Retries) -> float:
     """Retry-After where given, else exponential; with jitter, so that many clients do not come back at once."""
     backoff_s = min(retries.longest_delay_s, retries.first_delay_s * 2**attempt)
-    asked: str = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
+    asked: str = "" if isinstance(outcome, Exception) else outcome.headers.get("retry-after", "")
     if asked.isdigit():
         return float(asked) + random.uniform(0, 0.25 * (1 + backoff_s))
-    pause_s: float = backoff_s * random.uniform(0.5, 1.0)
-    return pause_s
+    return float(backoff_s * random.uniform(0.5, 1.0))
 
 
-def _checked(response: httpx.Response) -> httpx.Response:
+def _checked(response: "httpx.Response") -> "httpx.Response":
     if response.is_success:
         return response
     try:
@@ -285,7 +285,7 @@ def key_header(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {found}"} if found else {}
 
 
-def build(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
+def build(http: "httpx.Client | httpx.AsyncClient", call: Call) -> "httpx.Request":
     """The call as an httpx request."""
     return http.build_request(
         call.method,

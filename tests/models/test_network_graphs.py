@@ -120,6 +120,7 @@ def test_engines_are_timed_in_turn(shipped: LoadedNetwork) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # PyTorch's exporter uses what PyTorch deprecates
 def test_a_unet_is_written_and_runs(tmp_path: Path) -> None:
     network = network_of(NetworkConfig("shipped", 1, (4, 6), (0, 1), carried=2))
     assert isinstance(network, DeceptronNet)
