@@ -73,6 +73,16 @@ def test_zarr_block_by_block(heat: np.ndarray, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, Inverter("heat1d")({"observation": heat})["x"], rtol=1e-6)
 
 
+def test_dask_block_by_block(heat: np.ndarray, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr", reason="zarr is not installed (extra bulk)")
+    pytest.importorskip("dask.array", reason="Dask is not installed (pip install 'dask[array]')")
+    stored = zarr.create_array(tmp_path / "observations.zarr", shape=heat.shape, chunks=(128, 64), dtype="float32")
+    stored[:] = heat
+    run("dask_blocks.py", tmp_path)
+    found = zarr.open_array(tmp_path / "x-dask.zarr", mode="r")[:]
+    np.testing.assert_array_equal(found, Inverter("heat1d")({"observation": heat.astype(np.float32)})["x"])
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_parquet_through_ray(heat: np.ndarray, tmp_path: Path) -> None:
