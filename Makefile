@@ -27,7 +27,7 @@ test: lint ## check style and types, then run all tests
 fuzz: setup ## long: fuzz a live service and the readers of bodies; writes docs/results/fuzz.md
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
-soak: setup ## twenty minutes of kills, cuts and drains under load; writes docs/results/soak.md
+soak: setup ## long: kills, cuts and drains under load, crowds of clients; writes docs/results/soak.md
 	$(BIN)/python -m tests.faults.soak --out docs/results $(ARGS)
 
 lint: setup ## check style and types

@@ -1,29 +1,36 @@
 """Request bodies: read with a limit while they stream, then parsed as JSON."""
 
+import asyncio
 import json
 from typing import Any
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import BodyTooLarge, MalformedBody, UnsupportedMedia
+from service.errors import BodyTooLarge, BodyTooSlow, MalformedBody, UnsupportedMedia
 
 JSON, NPY = "application/json", "application/x-npy"
 
 
-async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """The whole body. Raises BodyTooLarge past `limit_bytes`, counted as it arrives: Content-Length is only a claim."""
+async def read_body(request: Request, limit_bytes: int, limit_s: float) -> bytes:
+    """The whole body. Raises BodyTooLarge past `limit_bytes`, counted as it arrives: Content-Length is only a claim.
+
+    Raises BodyTooSlow when it is not there within `limit_s`.
+    """
     claimed = request.headers.get("content-length", "")
     if claimed.isdigit() and int(claimed) > limit_bytes:
         raise _too_large(limit_bytes)  # it admits as much; the server swallows the rest, so the sender sees the answer
     chunks: list[bytes] = []
     size = 0
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit_bytes:
-                raise _too_large(limit_bytes)
-            chunks.append(chunk)
+        async with asyncio.timeout(limit_s):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit_bytes:
+                    raise _too_large(limit_bytes)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise BodyTooSlow(f"the body had not arrived after {limit_s:g} s; send less at once, or faster") from None
     except ClientDisconnect:
         raise MalformedBody("the connection closed before the body was complete") from None
     return b"".join(chunks)

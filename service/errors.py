@@ -7,6 +7,7 @@ ServiceError
 ├── UnsupportedMedia        415  a content type this endpoint does not read
 ├── NotAcceptable           406  a content type this endpoint does not write
 ├── BodyTooLarge            413
+├── BodyTooSlow             408
 ├── Unauthorized            401  no API key, or none that is valid
 ├── Forbidden               403  the key may not do this
 ├── ForeignOrigin           403  a web page of somewhere else asks
@@ -84,6 +85,11 @@ class NotAcceptable(ServiceError):
 
 class BodyTooLarge(ServiceError):
     status, title = 413, "Body too large"
+
+
+class BodyTooSlow(ServiceError):
+    status, title = 408, "Body too slow"
+    headers: ClassVar[Mapping[str, str]] = {"Connection": "close"}
 
 
 class Unauthorized(ServiceError):

@@ -11,6 +11,7 @@ from typing import Any
 
 from service.errors import (
     BodyTooLarge,
+    BodyTooSlow,
     Forbidden,
     ForeignOrigin,
     IdempotencyConflict,
@@ -96,6 +97,7 @@ _PROBLEMS: tuple[tuple[ServiceError, Where], ...] = (
         BodyTooLarge("the body is larger than 32 MiB; send fewer observations per request, or npy in place of JSON"),
         _anywhere,
     ),
+    (BodyTooSlow("the body had not arrived after 120 s; send less at once, or faster"), _anywhere),
     (UnsupportedMedia("Content-Type is 'text/csv'; send application/json or application/x-npy"), _anywhere),
     (
         Misdirected("this service does not answer to that host name; DECEPTRON_ALLOWED_HOSTS lists what it does"),

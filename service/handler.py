@@ -1,6 +1,6 @@
 """The worker's work: decode the chunks, solve them as one batch, encode each chunk's part of the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,16 +10,24 @@ from service.deblurring.spec import is_deblur
 from service.deblurring.work import Deblurring
 from service.errors import SolveFailed
 from service.inference import Inference, SolveSpec
-from service.queue.worker import Outcome
+from service.queue.batching import Abandoned, Outcome
 from service.results import join_outcomes, split_answers
+from solvers.solve import Progress
 
 
 class WorkHandler:
-    """What a worker does with a batch, by the kind of its spec."""
+    """What a worker does with a batch, by the kind of its spec.
 
-    def __init__(self, inference: Inference, deblurring: Deblurring) -> None:
-        self._solve = SolveHandler(inference)
-        self._deblur = DeblurHandler(deblurring)
+    ``wanted`` is asked between iterations; once it says no, the batch is given up (Abandoned).
+    """
+
+    def __init__(self, inference: Inference, deblurring: Deblurring, wanted: Callable[[], bool] = lambda: True) -> None:
+        def go_on(_done: int, _total: int) -> None:
+            if not wanted():
+                raise Abandoned("nobody waits for this batch any more")
+
+        self._solve = SolveHandler(inference, go_on)
+        self._deblur = DeblurHandler(deblurring, go_on)
 
     def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
         return (self._deblur if is_deblur(spec) else self._solve)(spec, payloads)
@@ -41,13 +49,13 @@ class WorkHandler:
 class SolveHandler:
     """A queue handler around an Inference; every payload is the npy bytes of observations (b, m)."""
 
-    def __init__(self, inference: Inference) -> None:
-        self.inference = inference
+    def __init__(self, inference: Inference, progress: Progress | None = None) -> None:
+        self.inference, self._progress = inference, progress
 
     def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
         blocks = [decode_npy(payload, "payload") for payload in payloads]
         parsed = SolveSpec.from_json(spec)
-        answers = self.inference.solve(parsed, np.concatenate(blocks))
+        answers = self.inference.solve(parsed, np.concatenate(blocks), self._progress)
         engine = self.inference.engine_of(parsed.model, parsed.version)
         return split_answers(answers, [len(block) for block in blocks], self.inference.device, engine)
 

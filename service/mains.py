@@ -3,12 +3,16 @@
 import os
 import socket
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 import torch
 import uvicorn
 from fastapi import FastAPI
 
+from service.apart import Apart, Keeper, Spawned
 from service.app import create_app
 from service.deblurring.networks import Networks
 from service.deblurring.work import Deblurring
@@ -17,16 +21,19 @@ from service.inference import Inference
 from service.logs import configure_logs
 from service.metrics.worker import WorkerMetrics
 from service.monitor import Both, WorkerMonitor
+from service.patience import Patience
 from service.process import on_stop_signals, tell_where_time_ran_out
 from service.quarantine import Quarantine, Rescue, TimeLimited, attend
+from service.queue.heartbeat import Held
 from service.queue.window import WindowWriter
 from service.queue.worker import Worker
 from service.settings import Settings, SettingsError, to_env
 from service.tracing import start_traces
-from service.wiring import queue_limits, running_version, window_bounds, worker_config
+from service.wiring import neighbours, queue_limits, running_version, window_bounds, worker_config
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections: who closes first must not be left to chance
+TICKS_A_LOOK = 5  # uvicorn ticks ten times a second
 QUARANTINE = (sys.executable, "-m", "service.cli", "quarantine")
 log = structlog.get_logger(__name__)
 
@@ -48,15 +55,23 @@ def run_api(settings: Settings, listening_fd: int | None = None) -> None:
         server_header=False,
     )
     sockets = None if listening_fd is None else [socket.socket(fileno=listening_fd)]
-    _Server(config, app).run(sockets)
+    _Server(config, app, Patience(settings.stall_s)).run(sockets)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, telling those who wait for a job when it stops: else it would wait for them in turn."""
+    """uvicorn, dropping clients that stand still, and telling those who wait for a job when it stops.
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    Else it would wait for both.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, patience: Patience) -> None:
         super().__init__(config)
-        self.app = app
+        self.app, self.patience = app, patience
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_A_LOOK == 0:
+            self.patience.look(list(self.server_state.connections), time.monotonic())
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.app.state.services.stop()
@@ -68,13 +83,11 @@ def run_worker(settings: Settings) -> None:
     configure_logs(settings.log_level, "worker")
     torch.set_num_threads(settings.threads)
     inference = Inference(settings.checkpoints, settings.device, settings.engine)
-    inference.warm()
     deblurring = Deblurring(Networks(settings.checkpoints, inference.device, settings.engine))
-    deblurring.warm()
-    models = [manifest.name for manifest in inference.manifests()] + deblurring.networks.names()
-    log.info("models loaded", device=inference.device, engine=inference.engine, models=models)
-    for name, reason in inference.refused().items():
-        log.warning("checkpoint left out", model=name, reason=reason)
+    held = Held()
+    handler = _warmed(inference, deblurring, held.wanted)
+    start = _apart(handler, settings, inference.device)  # now: it copies this process, which has no other threads yet
+    models = _models(inference, deblurring)
     metrics = WorkerMetrics({"device": inference.device, "engine": inference.engine, "version": running_version()})
     address = metrics.serve(settings.metrics_host, settings.metrics_port)
     monitor = WorkerMonitor(inference, metrics, WindowWriter(settings.redis_url, window_bounds(settings)))
@@ -83,10 +96,10 @@ def run_worker(settings: Settings) -> None:
     info = {"metrics": address, "device": inference.device, "engine": inference.engine, "models": ",".join(models)}
     try:
         config, limits = worker_config(settings), queue_limits(settings)
-        handler = WorkHandler(inference, deblurring)
         timed = TimeLimited(handler, settings.solve_limit_s)
-        rescuer = Rescue(Quarantine(QUARANTINE, {**os.environ, **to_env(settings)}, settings.solve_limit_s), handler)
-        worker = Worker(settings.redis_url, timed, config, limits, info, observer=watching, rescuer=rescuer)
+        rescuer = Rescue(Quarantine(start, settings.solve_limit_s, held.wanted), handler)
+        beside = neighbours(settings)
+        worker = Worker(settings.redis_url, timed, config, limits, info, None, watching, rescuer, beside, held)
     except ValueError as error:
         raise SettingsError(f"worker settings: {error}") from None
     on_stop_signals(worker.stop)
@@ -96,12 +109,43 @@ def run_worker(settings: Settings) -> None:
         traces.close()
 
 
+def _models(inference: Inference, deblurring: Deblurring) -> list[str]:
+    """The names of what is served, told to the log with what is not."""
+    models = [manifest.name for manifest in inference.manifests()] + deblurring.networks.names()
+    log.info("models loaded", device=inference.device, engine=inference.engine, models=models)
+    for name, reason in inference.refused().items():
+        log.warning("checkpoint left out", model=name, reason=reason)
+    return models
+
+
+def _warmed(inference: Inference, deblurring: Deblurring, wanted: Callable[[], bool] = lambda: True) -> WorkHandler:
+    """A handler whose first request pays for no loading."""
+    inference.warm()
+    deblurring.warm()
+    return WorkHandler(inference, deblurring, wanted)
+
+
+def _apart(handler: WorkHandler, settings: Settings, device: str) -> Callable[[], Apart]:
+    """Starts the process in which suspect items run. A GPU's state and a pool of threads do not outlive a fork."""
+    spawn = partial(Spawned, QUARANTINE, {**os.environ, **to_env(settings)})
+    if device != "cpu" or settings.threads > 1:
+        return spawn
+    keeper = Keeper(partial(attend, handler=handler))
+
+    def start() -> Apart:
+        try:
+            return keeper.start()
+        except OSError as error:
+            log.warning("copy of the worker is gone; starting from nothing", error=str(error))
+            return spawn()
+
+    return start
+
+
 def run_quarantine(settings: Settings, fd: int) -> None:
     """Solve what may be poison, one item at a time, for the worker at the other end of ``fd``."""
     configure_logs(settings.log_level, "quarantine")
     torch.set_num_threads(settings.threads)
     inference = Inference(settings.checkpoints, settings.device)
     deblurring = Deblurring(Networks(settings.checkpoints, inference.device, settings.engine))
-    inference.warm()  # loading counts towards nobody's time limit
-    deblurring.warm()
-    attend(fd, WorkHandler(inference, deblurring))
+    attend(fd, _warmed(inference, deblurring))  # loading counts towards nobody's time limit

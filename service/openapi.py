@@ -21,6 +21,7 @@ _MEANINGS = {
     403: "the API key may not do this, or a page of another origin asks",
     404: "there is no such thing",
     406: "it cannot be had as that media type",
+    408: "the body took too long to arrive",
     409: "not finished yet",
     410: "canceled or expired: it is gone",
     413: "the body is too large",
@@ -65,7 +66,7 @@ def document(app: FastAPI, guarded: bool) -> dict[str, Any]:
 def _complete(operation: dict[str, Any], public: bool) -> None:
     """Adds what any operation of its kind may answer."""
     common = [403, 421] if public else [401, 403, 421, 429]
-    common += [400, 413, 422] if "requestBody" in operation else []
+    common += [400, 408, 413, 422] if "requestBody" in operation else []
     responses = operation["responses"]
     common += [422] if "422" in responses else []  # FastAPI's own, of a shape that we never send
     responses |= {str(status): _problem(status) for status in common}

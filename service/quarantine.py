@@ -1,10 +1,8 @@
 """Items that may be poison run in a process apart: what ends it, or never ends in it, costs nobody else an answer."""
 
-import socket
-import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,16 +11,19 @@ from typing import Protocol
 import orjson
 import structlog
 
+from service.apart import Apart
 from service.errors import SolveFailed
 from service.process import time_limit
-from service.queue.batching import Handler, Outcome
+from service.queue.batching import Abandoned, Handler, Outcome
 
 START_S = 300.0  # torch and the models are loaded first
 KEPT_S = 30.0
 MOST_DEATHS = 8
+LOOK_S = 0.5  # how often it is asked whether anybody still waits
 GONE_S = 5.0  # a process whose line is cut is about to be gone
 ORPHAN_S = 5.0  # how far beyond the limit a process goes that nobody watches any more
 Answer = Outcome | str
+Starter = Callable[[], Apart]
 
 log = structlog.get_logger(__name__)
 
@@ -92,12 +93,13 @@ class QuarantineUnavailable(SolveFailed):
 class Quarantine:
     """Runs payloads one by one in a child process, started when needed, again after each death, and kept for a while.
 
-    command: starts a process that calls `attend` on the descriptor whose number is its last argument.
+    start: gives a process that calls `attend` on its end of the line; raises OSError when there can be none.
     limit_s: how long one payload may take.
+    wanted: whether anybody still waits; raises Abandoned soon after it says no.
     """
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], limit_s: float) -> None:
-        self._command, self._env, self.limit_s = list(command), dict(env), limit_s
+    def __init__(self, start: Starter, limit_s: float, wanted: Callable[[], bool] = lambda: True) -> None:
+        self._start, self.limit_s, self._wanted = start, limit_s, wanted
         self._child: _Child | None = None
         self._lock = threading.Lock()
         self._used_at = 0.0
@@ -111,13 +113,20 @@ class Quarantine:
                 if deaths == MOST_DEATHS:
                     answers.append(f"not tried: {MOST_DEATHS} other items of its chunk ended the process that ran them")
                     continue
-                self._child = self._child or _Child(self._command, self._env)
-                answers.append(self._child.ask(spec, payload, self.limit_s))
-                if self._child.ended:
+                answers.append(self._ask(spec, payload))
+                if self._child is None:
                     log.warning("quarantined_item_failed", reason=answers[-1])
-                    self._child, deaths = None, deaths + 1
+                    deaths += 1
         self._end_later()
         return answers
+
+    def _ask(self, spec: str, payload: bytes) -> Answer:
+        child = self._child = self._child or _Child(self._start)
+        try:
+            return child.ask(spec, payload, self.limit_s, self._wanted)
+        finally:
+            if child.ended:
+                self._child = None
 
     def end(self) -> None:
         """Ends the child, if there is one."""
@@ -139,16 +148,14 @@ class Quarantine:
 
 
 class _Child:
-    """The process, and the parent's end of the line to it. Bytes only go over it, nothing is unpickled."""
+    """The process, and what is said on the line to it. Bytes only go over it, nothing is unpickled."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            fd = theirs.fileno()
-            self._process = subprocess.Popen(  # noqa: S603
-                [*command, str(fd)], env=dict(env), pass_fds=(fd,), stdin=subprocess.DEVNULL
-            )
-        self._line = Connection(ours.detach())
+    def __init__(self, start: Starter) -> None:
+        try:
+            self._apart = start()
+        except OSError as error:
+            raise QuarantineUnavailable(f"the process apart could not be started: {error}") from error
+        self._line = self._apart.line
         self.ended = False
         try:
             started = self._line.poll(START_S) and self._line.recv_bytes()
@@ -158,12 +165,12 @@ class _Child:
             self.end()
             raise QuarantineUnavailable("the process apart, for suspect items, could not be started")
 
-    def ask(self, spec: str, payload: bytes, limit_s: float) -> Answer:
+    def ask(self, spec: str, payload: bytes, limit_s: float, wanted: Callable[[], bool]) -> Answer:
         """The outcome, or why there is none; `ended` says whether that cost the process its life."""
         try:
             self._line.send_bytes(orjson.dumps([spec, limit_s]))
             self._line.send_bytes(payload)
-            if not self._line.poll(limit_s):
+            if not self._answers_within(limit_s, wanted):
                 self.end()
                 return f"given up: it took longer than {limit_s:g} s, alone in a process"
             told = orjson.loads(self._line.recv_bytes())
@@ -172,18 +179,24 @@ class _Child:
             return self._obituary()
         return Outcome(parts, told["failed"]) if parts else str(told["error"])
 
-    def end(self) -> None:
-        """Ends the process, however busy it is."""
+    def _answers_within(self, limit_s: float, wanted: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + limit_s
+        while not self._line.poll(min(LOOK_S, max(0.0, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline:
+                return False
+            if not wanted():
+                self.end()
+                raise Abandoned("nobody waits for what runs in quarantine any more")
+        return True
+
+    def end(self, grace_s: float = 0.0) -> int:
+        """Ends the process, however busy it is; its exit code."""
         self.ended = True
         self._line.close()
-        self._process.kill()
-        self._process.wait()
+        return self._apart.end(grace_s)
 
     def _obituary(self) -> str:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(GONE_S)
-        self.end()
-        code = self._process.returncode
+        code = self.end(GONE_S)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"given up: it ended the process that ran it ({how}), also when it was alone"
 

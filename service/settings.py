@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     rate_burst: Positive = Field(default=400, description="Requests that one API key may send at once.")
 
     max_body_bytes: Positive = Field(default=32 * 2**20, description="Largest request body; beyond it: 413.")
+    body_s: Seconds = Field(default=120.0, description="How long a request's body may take to arrive; beyond it: 408.")
+    stall_s: Seconds = Field(
+        default=30.0,
+        description="How long a client may take over a request's head, or read nothing, before it is cut off.",
+    )
     max_items: Positive = Field(default=1_000_000, description="Most observations in one request.")
     max_iterations: Positive = Field(default=10_000, description="Largest `max_iterations` a request may ask for.")
     max_image_pixels: Positive = Field(
@@ -89,6 +94,9 @@ class Settings(BaseSettings):
 
     max_queued_items: Positive = Field(default=200_000, description="Observations that may queue; beyond: 429.")
     max_queued_bytes: Positive = Field(default=512 * 2**20, description="Payload bytes that may queue; beyond: 429.")
+    queue_memory_bytes: int = Field(
+        default=2 * 2**30, ge=0, description="Most memory of the embedded server; beyond it new jobs get 429; 0: any."
+    )
     result_ttl_s: Positive = Field(default=3_600, description="How long a result is kept after its job ended.")
     record_ttl_s: Positive = Field(default=90_000, description="How long a job is remembered; without result: 410.")
     idempotency_ttl_s: Positive = Field(default=86_400, description="How long an Idempotency-Key is remembered.")

@@ -12,6 +12,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends
 from starlette.requests import Request
 
+from service.body import read_body
 from service.deblurring.networks import Networks
 from service.errors import InvalidInput, JobNotFound
 from service.inference import Inference, NotAtHand
@@ -47,6 +48,10 @@ class Services:
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one of the few decode threads (few, so that large bodies cannot fill the memory together)."""
         return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self.limiter)
+
+    async def body(self, request: Request) -> bytes:
+        """The request's whole body. Raises BodyTooLarge, BodyTooSlow, MalformedBody."""
+        return await read_body(request, self.settings.max_body_bytes, self.settings.body_s)
 
     async def prepared(self, raw: RawRequest) -> NewJob:
         """The job that a request asks for. A small one is read on the spot: a thread's errand costs more than that."""

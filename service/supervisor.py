@@ -204,7 +204,7 @@ def _queue_server(settings: Settings) -> Iterator[EmbeddedServer | None]:
     if settings.redis_url:
         yield None
         return
-    with EmbeddedServer(settings.state_dir()) as server:
+    with EmbeddedServer(settings.state_dir(), memory_bytes=settings.queue_memory_bytes) as server:
         yield server
 
 

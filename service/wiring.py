@@ -3,6 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from service.queue.neighbours import Neighbours
 from service.queue.records import Limits
 from service.queue.window import Bounds
 from service.queue.worker import WorkerConfig
@@ -39,6 +40,10 @@ def worker_config(settings: Settings) -> WorkerConfig:
         heartbeat_s=settings.heartbeat_s,
         reclaim_every_s=settings.reclaim_every_s,
     )
+
+
+def neighbours(settings: Settings) -> Neighbours:
+    return Neighbours(settings.state_dir() / "workers", settings.redis_url)
 
 
 def window_bounds(settings: Settings) -> Bounds:

@@ -47,6 +47,7 @@ def run_iterative(
     method: str | Method,
     rules: Rules | None = None,
     progress: Callable[[int, int], None] | None = None,
+    each: Callable[[int, int], None] | None = None,
 ) -> ImageSolution:
     """Solves images (B, C, h, w) one by one, so that memory holds the work of one.
 
@@ -54,12 +55,14 @@ def run_iterative(
         noise_std: the residual's unit: ``rules.tolerance`` counts in it.
         rules: by default the product's: to the noise level, 50 iterations.
         progress: called after every image with (done, all).
+        each: called after every iteration on an image, as `solve` calls its ``progress``.
     """
     chosen = IMAGE_METHODS[method] if isinstance(method, str) else method
     found = []
     for i in range(len(y)):
         kernel = blur.kernel if blur.kernel.ndim == 2 else blur.kernel[i]
-        found.append(_solve_one(y[i], Blur(kernel, blur.border, blur.factor, blur.sensor), noise_std, chosen, rules))
+        camera = Blur(kernel, blur.border, blur.factor, blur.sensor)
+        found.append(_solve_one(y[i], camera, noise_std, chosen, rules, each))
         if progress is not None:
             progress(i + 1, len(y))
     x, iterations, rms, status = zip(*found, strict=True)
@@ -67,7 +70,12 @@ def run_iterative(
 
 
 def _solve_one(
-    y: Tensor, blur: Blur, noise_std: float, method: Method, rules: Rules | None
+    y: Tensor,
+    blur: Blur,
+    noise_std: float,
+    method: Method,
+    rules: Rules | None,
+    progress: Callable[[int, int], None] | None,
 ) -> tuple[Tensor, int, float, Status]:
     start = start_image(y[None], blur)
     shape = start.shape
@@ -79,7 +87,7 @@ def _solve_one(
     weight = torch.full_like(observation[0], noise_std)
     objective = Objective(forward, _no_inverse, Box(0.0, 1.0), weight, torch.ones_like(start.flatten()))
     rules = rules or rules_for("product", observation.shape[1])
-    found = solve(objective, observation, start.flatten(1), method, rules)
+    found = solve(objective, observation, start.flatten(1), method, rules, progress=progress)
     rms = float(found.residual_rms[0]) * noise_std
     return found.x.reshape(shape)[0], int(found.iterations[0]), rms, Status(int(found.status[0]))
 

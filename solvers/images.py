@@ -3,6 +3,8 @@
 Richardson (1972), Lucy (1974): x <- x A^T(y / A x) / A^T 1, which stops where the residual is no more than noise.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -35,13 +37,24 @@ def richardson_lucy(y: Tensor, blur: Blur, noise_std: float, iterations: int | N
     return richardson_lucy_until(y, blur, tolerance, longest)[0]
 
 
-def richardson_lucy_until(y: Tensor, blur: Blur, tolerance: float, longest: int = RL_LONGEST) -> tuple[Tensor, Tensor]:
-    """The same until the rms residual is no more than ``tolerance``; x and the iterations of each image (B,)."""
+def richardson_lucy_until(
+    y: Tensor,
+    blur: Blur,
+    tolerance: float,
+    longest: int = RL_LONGEST,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The same until the rms residual is no more than ``tolerance``; x and the iterations of each image (B,).
+
+    progress: called before every iteration with (iterations done, at most).
+    """
     y = y.clamp_min(0.0)
     x = start_image(y, blur).clamp_min(_FLOOR)
     weight = blur.adjoint(torch.ones_like(y)).clamp_min(_FLOOR)
     iterations = torch.zeros(len(y), dtype=torch.long, device=y.device)
-    for _ in range(longest):
+    for iteration in range(longest):
+        if progress is not None:
+            progress(iteration, longest)
         predicted = blur.linear(x)
         open_ = (predicted - y).square().mean((1, 2, 3)).sqrt() > tolerance
         if not open_.any():

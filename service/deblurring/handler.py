@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from service.arrays import encode_npy
 from service.deblurring.spec import DeblurSpec, unpack
-from service.deblurring.work import Deblurring, Restored
+from service.deblurring.work import Deblurring, Progress, Restored
 from service.parts import ITEMS, META, X_PART
 from service.queue.worker import Outcome
 from service.responses import dump_json
@@ -14,12 +14,15 @@ from service.results import Notes
 class DeblurHandler:
     """A queue handler around a Deblurring."""
 
-    def __init__(self, deblurring: Deblurring) -> None:
-        self.deblurring = deblurring
+    def __init__(self, deblurring: Deblurring, progress: Progress | None = None) -> None:
+        self.deblurring, self._progress = deblurring, progress
 
     def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
         parsed = DeblurSpec.from_json(spec)
-        return [_outcome(self.deblurring.restore(parsed, *unpack(payload)), self.deblurring) for payload in payloads]
+        return [self._restored(parsed, payload) for payload in payloads]
+
+    def _restored(self, spec: DeblurSpec, payload: bytes) -> Outcome:
+        return _outcome(self.deblurring.restore(spec, *unpack(payload), self._progress), self.deblurring)
 
 
 def _outcome(restored: Restored, by: Deblurring) -> Outcome:

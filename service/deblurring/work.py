@@ -82,7 +82,7 @@ def _solve(
     # Late: it brings SciPy along, a tenth of a second that a network does without.
     from service.deblurring.classics import solve_classically
 
-    return solve_classically(spec, y, blur, noise_std)
+    return solve_classically(spec, y, blur, noise_std, progress)
 
 
 def _judge(network: Network | None, x: Tensor, y: Tensor, blur: Blur, noise_std: float) -> dict[str, Any]:

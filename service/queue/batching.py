@@ -43,11 +43,18 @@ class Outcome:
             raise ValueError("the count of failed items cannot be negative")
 
 
+class Abandoned(Exception):
+    """Raised by a handler that has found out that nobody wants its batch any more: nothing is booked for it."""
+
+
 class Handler(Protocol):
     """The work itself."""
 
     def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
-        """One outcome a payload, in order; all payloads share ``spec``. An exception fails the whole group."""
+        """One outcome a payload, in order; all payloads share ``spec``. An exception fails the whole group.
+
+        Raises Abandoned.
+        """
         ...
 
 

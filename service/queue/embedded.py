@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -32,8 +33,11 @@ class EmbeddedServer:
     outlived its owner is adopted by the next one to come.
     """
 
-    def __init__(self, data_dir: Path, start_timeout_s: float = 15.0, stop_timeout_s: float = 15.0) -> None:
+    def __init__(
+        self, data_dir: Path, start_timeout_s: float = 15.0, stop_timeout_s: float = 15.0, memory_bytes: int = 0
+    ) -> None:
         self._dir = Path(data_dir).resolve()
+        self._memory_bytes = memory_bytes  # 0: no bound
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._owner: IO[bytes] | None = None
@@ -119,10 +123,11 @@ class EmbeddedServer:
             self._process.wait()  # ours of before: dead, or it would hold the lock
         with lock:
             url, lines = self._config()
-            process = self._spawn(find_server_binary(), lines, lock.fileno())
+            binary = find_server_binary(self._wrote())
+            process = self._spawn(binary.path, lines, lock.fileno())
         self._process = process
         self._await_ready(process, url, deadline)
-        _write_private(self._record_path, json.dumps({"url": url, "pid": process.pid}))
+        _write_private(self._record_path, json.dumps({"url": url, "pid": process.pid, "wrote": binary.kind}))
         self._url = url
         return True
 
@@ -142,7 +147,7 @@ class EmbeddedServer:
 
     def _join(self) -> bool:
         """True when the recorded server answers."""
-        url = self._recorded_url()
+        url = self._recorded("url")
         if url is None or _pid_answering(url) is None:
             return False
         self._url = url
@@ -169,6 +174,7 @@ class EmbeddedServer:
             "appendfsync everysec",
             'save ""',
             "maxmemory-policy noeviction",
+            f"maxmemory {self._memory_bytes}",
         ]
         path = self._dir / "queue.sock"
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
@@ -182,16 +188,22 @@ class EmbeddedServer:
         listen = ["bind 127.0.0.1", f"port {port}", f"requirepass {password}"]
         return f"redis://:{password}@127.0.0.1:{port}/0", [*lines, *listen]
 
-    def _recorded_url(self) -> str | None:
+    def _recorded(self, what: str) -> str | None:
+        """What the record of the last server says: its url, or the kind that wrote the data."""
         try:
             record: dict[str, Any] = json.loads(self._record_path.read_text("utf-8"))
-            return str(record["url"])
+            return str(record[what])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def _wrote(self) -> str | None:
+        """The kind of server that wrote the data, if there is any and it is known."""
+        kind = self._recorded("wrote") or ""
+        return kind if (self._dir / "appendonlydir").is_dir() and re.fullmatch(r"[a-z]+ \d+", kind) else None
+
     def _address(self) -> tuple[int, str]:
         """Port and password; the last ones where possible, so that clients find a restarted server again."""
-        before = urlsplit(self._recorded_url() or "")
+        before = urlsplit(self._recorded("url") or "")
         if before.scheme == "redis" and before.port and before.password and _is_free(before.port):
             return before.port, before.password
         return _free_port(), secrets.token_urlsafe(24)

@@ -1,7 +1,8 @@
 """Keeps a worker registered and its leases fresh, whatever the solver is doing."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import structlog
 from redis.exceptions import RedisError
@@ -14,11 +15,30 @@ log = structlog.get_logger(__name__)
 
 
 class Held:
-    """The entry ids a worker holds; shared between its two threads."""
+    """The entry ids a worker holds, and which of them it runs at the moment; shared between its two threads.
+
+    The handler asks ``wanted`` now and then: a batch that was canceled, or that others have taken over, need not be
+    computed to its end.
+    """
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
+        self._running: set[str] = set()
         self._lock = threading.Lock()
+
+    @contextmanager
+    def running(self, ids: Iterable[str]) -> Iterator[None]:
+        """While inside, a batch of these is run."""
+        self._running = set(ids)
+        try:
+            yield
+        finally:
+            self._running = set()
+
+    def wanted(self) -> bool:
+        """Whether anything of what is run is still held; True when nothing is run."""
+        with self._lock:
+            return not self._running or not self._running.isdisjoint(self._ids)
 
     def add(self, ids: Iterable[str]) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from service.queue.batching import (
+    Abandoned,
     Done,
     Entry,
     Finished,
@@ -27,12 +28,13 @@ from service.queue.connection import Outage, connect, is_outage
 from service.queue.heartbeat import Heartbeat, Held
 from service.queue.keys import GROUP, Keys
 from service.queue.lua import Scripts
+from service.queue.neighbours import Neighbours
 from service.queue.records import Limits
+from service.queue.upkeep import Upkeep
 
 __all__ = ["Finished", "Handler", "Observer", "Outcome", "Worker", "WorkerConfig"]
 
 T = TypeVar("T")
-RECLAIM_COUNT = 16  # taken over at once, so that several survivors share a dead worker's load
 LONGEST_REASON = 300
 SPARE_ATTEMPTS = 2  # with a rescuer: what ends a worker that only watches is hardly the chunk
 GROUP_GONE = ("NOGROUP", "UNBLOCKED")  # the second comes while blocked, from Redis 7.0
@@ -44,7 +46,8 @@ class Worker:
     """Runs ``handler`` on what the queue holds, from ``run()`` until ``stop()``.
 
     ``info`` describes the worker to the API: device, engine, models (comma-separated). Lost work is taken over by
-    others after ``limits.lease_s`` without a heartbeat. ``rescuer`` takes what ``limits.max_attempts`` would give up.
+    others after ``limits.lease_s`` without a heartbeat; ``neighbours`` see each other die at once. ``rescuer`` takes
+    what ``limits.max_attempts`` would give up. By ``held`` the handler can ask whether its batch is still wanted.
     """
 
     def __init__(
@@ -57,6 +60,8 @@ class Worker:
         keys: Keys | None = None,
         observer: Observer | None = None,
         rescuer: Rescuer | None = None,
+        neighbours: Neighbours | None = None,
+        held: Held | None = None,
     ) -> None:
         if config.heartbeat_s > limits.lease_s / 2:
             raise ValueError("heartbeat_s must be at most half of lease_s, or leases run out between two beats")
@@ -71,11 +76,10 @@ class Worker:
         self._keys = keys or Keys()
         self._client = connect(redis_url)
         self._scripts = Scripts(self._client, self._keys)
-        self._held = Held()
+        self._upkeep = Upkeep(self._client, self._keys, self.id, config, limits, neighbours)
+        self._held = held or Held()
         self._outage = Outage()
         self._stopping = False  # a plain flag: stop() is called from signal handlers, where locks can deadlock
-        self._next_reclaim = self._next_sweep = 0.0
-        self._cursor = "0-0"
         self._claims = 0
         self._expected = 1  # entries that came together last time
 
@@ -85,6 +89,7 @@ class Worker:
         ttl_s = max(3 * self._config.heartbeat_s, self._limits.lease_s)
         heartbeat = Heartbeat(self._url, self._keys, self.id, self._info, self._held, self._config.heartbeat_s, ttl_s)
         heartbeat.start()
+        self._upkeep.begin()
         log.info("worker_started", worker=self.id)
         try:
             while not self._stopping:
@@ -92,6 +97,7 @@ class Worker:
         finally:
             heartbeat.stop()
             self._leave()
+            self._upkeep.end()
             self._client.close()
 
     def stop(self) -> None:
@@ -100,8 +106,8 @@ class Worker:
 
     def _turn(self) -> None:
         try:
-            self._sweep_if_due()
-            entries = self._reclaim_if_due() or self._read()
+            self._upkeep.sweep_if_due()
+            entries = self._hold(self._upkeep.reclaim_if_due()) or self._read()
             self._outage.over()
             for group in groups(entries, self._config.batch_items):
                 if not self._stopping:
@@ -151,36 +157,6 @@ class Worker:
         self._held.add(entry.id for entry in entries)
         return entries
 
-    def _reclaim_if_due(self) -> list[Entry]:
-        """What others hold no more; looked for on a timer, not only when new work arrives."""
-        if time.monotonic() < self._next_reclaim:
-            return []
-        idle_ms = int(self._limits.lease_s * 1000)
-        while True:
-            answer: Any = self._client.xautoclaim(
-                self._keys.stream, GROUP, self.id, idle_ms, start_id=self._cursor, count=RECLAIM_COUNT
-            )
-            self._cursor = answer[0].decode()
-            entries = parse_entries(answer[1])
-            if entries:
-                log.warning("work_reclaimed", worker=self.id, chunks=[entry.chunk for entry in entries])
-                return self._hold(entries)
-            if self._cursor == "0-0":
-                self._next_reclaim = time.monotonic() + self._config.reclaim_every_s
-                return []
-
-    def _sweep_if_due(self) -> None:
-        if time.monotonic() < self._next_sweep:
-            return
-        self._next_sweep = time.monotonic() + self._config.sweep_every_s
-        removed, items, size = self._scripts.run("sweep", self._config.sweep_every_s / 2)
-        while ended := self._scripts.run("overdue", self._limits.result_ttl_s, self._limits.record_ttl_s, ""):
-            log.warning("deadlines_passed", jobs=ended)
-        if removed:
-            log.info("stale_workers_removed", count=removed)
-        if items or size:
-            log.warning("queue_counters_repaired", items=items, bytes=size)
-
     def _run_group(self, entries: list[Entry]) -> None:
         """Runs a group as one batch; members that have been tried before, or failed just now, run alone."""
         spec, batch, alone = self._begin(entries, alone=len(entries) == 1)
@@ -199,7 +175,11 @@ class Worker:
         """Runs and books a batch; answers what must be run again alone."""
         began_at, started = time.time(), time.monotonic()
         try:
-            outcomes = self._outcomes(spec, batch)
+            with self._held.running(running.entry.id for running in batch):
+                outcomes = self._outcomes(spec, batch)
+        except Abandoned:
+            log.info("batch_abandoned", worker=self.id, chunks=[running.entry.chunk for running in batch])
+            return []
         except Exception as error:
             log.exception("handler_failed", worker=self.id, chunks=[running.entry.chunk for running in batch])
             if len(batch) > 1:
@@ -231,7 +211,7 @@ class Worker:
         try:
             outcomes = self._handler(spec, [running.payload for running in batch])
         except Exception as error:
-            if rescuer is None or len(batch) > 1:
+            if rescuer is None or len(batch) > 1 or isinstance(error, Abandoned):
                 raise
             log.warning("handler_failed_alone", worker=self.id, chunk=first.entry.chunk, error=_reason(error))
             return [rescuer(spec, first.payload, error)]

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from service.body import JSON as JSON_TYPE
-from service.body import NPY, read_body, require_plain
+from service.body import NPY, require_plain
 from service.deblurring.forms import MULTIPART
 from service.deblurring.prepare import deblur_job, spec_of
 from service.deblurring.request import IMAGES, media_of, read_request
@@ -59,7 +59,7 @@ async def deblur(request: Request, services: Shared) -> Response:
     media_of(content_type)
     media = negotiate(request.headers.get("accept", "*/*"), PICTURE_MEDIA)
     key = idempotency_key(request)
-    body = await read_body(request, services.settings.max_body_bytes)
+    body = await services.body(request)
     query = dict(request.query_params)
     job = await services.in_thread(_job, services, content_type, body, query, key)
 

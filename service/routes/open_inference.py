@@ -5,7 +5,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from service.body import read_body
 from service.errors import InvalidInput, NotInTime, ServiceError
 from service.inference import SolveSpec
 from service.openapi import errors
@@ -84,7 +83,7 @@ async def model_ready(name: str, services: Shared, version: str | None = None) -
 )
 async def infer(name: str, request: Request, services: Shared, version: str | None = None) -> Response:
     """Observations in, reconstructions out, in one exchange; longer work belongs to POST /invert."""
-    body = await read_body(request, services.settings.max_body_bytes)
+    body = await services.body(request)
     asked = await services.in_thread(protocol.parse_request, body, request.headers.get(protocol.HEADER))
     options = {key: asked.parameters[key] for key in OPTIONS if key in asked.parameters}
     data = query_data({"model": name, "version": _number(version), **options})

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from service.body import JSON as JSON_TYPE
-from service.body import NPY, content_type, read_body
+from service.body import NPY, content_type
 from service.errors import InvalidInput
 from service.openapi import errors
 from service.prepare import Kind, RawRequest
@@ -72,7 +72,7 @@ async def compare(request: Request, services: Shared) -> Response:
 async def _submit(request: Request, services: Services, kind: Kind) -> Response:
     media = content_type(request)
     key = idempotency_key(request)
-    body = await read_body(request, services.settings.max_body_bytes)
+    body = await services.body(request)
     raw = RawRequest(kind, media, body, dict(request.query_params), key)
     job = await services.prepared(raw)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from service.body import parse_json, read_body
+from service.body import parse_json
 from service.errors import ServiceError
 from service.openapi import errors
 from service.protocols import um_bridge as protocol
@@ -40,7 +40,7 @@ def _answering(path: str, member: str, work: Work, says: str) -> None:
     """A route that reads a JSON body, whatever Content-Type says (clients differ), and answers in a thread."""
 
     async def ask(request: Request, services: Shared) -> Response:
-        body = await read_body(request, services.settings.max_body_bytes)
+        body = await services.body(request)
         return JSON({member: await services.in_thread(lambda: work(services.bridge, parse_json(body)))})
 
     options: dict[str, Any] = {"name": path.strip("/"), "description": says, "openapi_extra": _BODY}

@@ -1,37 +1,39 @@
-"""A handler for tests only: it solves like the product's, and some observations hurt it. ``python -m`` attends with it.
+"""A handler for tests only: it works like the product's, and some items hurt it.
 
 The first value of an observation says what happens: DIE ends the process, HANG never returns, EAT asks for more memory
-than there is. Every other observation is solved.
+than there is. Every other observation is solved. A picture whose first pixel is BLINDING ends the process, too.
 """
 
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from service.arrays import decode_npy
-from service.handler import SolveHandler
+from service.deblurring.spec import is_deblur, unpack
+from service.deblurring.work import Deblurring
+from service.handler import WorkHandler
 from service.inference import Inference
-from service.quarantine import attend
 from service.queue.batching import Outcome
-from service.settings import load_settings
 
 DIE, HANG, EAT = 1001.0, 1002.0, 1003.0
+BLINDING = 1.375
 
 
-class Hurtful(SolveHandler):
+class Hurtful(WorkHandler):
     """Notes the deaths that it causes in ``deaths.log`` of its folder."""
 
-    def __init__(self, inference: Inference, folder: Path) -> None:
-        super().__init__(inference)
+    def __init__(self, inference: Inference, deblurring: Deblurring, folder: Path) -> None:
+        super().__init__(inference, deblurring)
         self.folder = folder
 
     def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
         for payload in payloads:
+            if is_deblur(spec):
+                self._hurt(DIE if unpack(payload)[1][0, 0] == BLINDING else 0.0)
+                continue
             for first in decode_npy(payload)[:, 0]:
                 self._hurt(float(first))
         return super().__call__(spec, payloads)
@@ -46,14 +48,3 @@ class Hurtful(SolveHandler):
             pass
         if first == EAT:
             np.zeros(1 << 55, np.uint8)
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    inference = Inference(load_settings().checkpoints, "cpu")
-    inference.warm()
-    attend(int(sys.argv[2]), Hurtful(inference, Path(sys.argv[1])))
-
-
-if __name__ == "__main__":
-    main()

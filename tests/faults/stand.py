@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,20 @@ class Stand:
         self.kind = "worker"
         self.workers: list[int] = []
         self.pace_s, self.backlog_items = 1.0, 2000  # how much room faults leave each other; how much load waits
+        self.items_a_kill = 0  # so many items are put in at least while workers are killed
         self.api = 0
         self._zygote = zygote
 
     def start_api(self) -> None:
         self.api = self._fork("api", self.api_side.port)
 
-    def start_worker(self) -> int:
-        self.workers.append(self._fork(self.kind, self.worker_side.port))
+    def start_worker(self, kind: str | None = None) -> int:
+        self.workers.append(self._fork(kind or self.kind, self.worker_side.port))
         return self.workers[-1]
+
+    def runs(self, pid: int) -> bool:
+        """Whether a worker runs a batch at this moment."""
+        return (self.folder / "running" / str(pid)).exists()
 
     def restart_dead_workers(self) -> int:
         """What a supervisor does; the number of dead ones."""
@@ -53,12 +58,18 @@ class Stand:
         """SIGKILL, and another is started; whether it died in the middle of a batch."""
         os.kill(pid, signal.SIGKILL)
         self._gone(pid)
-        return (self.folder / "running" / str(pid)).exists()
+        return self.runs(pid)
 
     def drain_worker(self, pid: int) -> None:
         """SIGTERM; returns once it has finished what it holds and is gone, and another has been started."""
         os.kill(pid, signal.SIGTERM)
         self._gone(pid)
+
+    def stop_worker(self, pid: int) -> None:
+        """SIGKILL, and nobody comes in its place."""
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not alive(pid))
+        self.workers.remove(pid)
 
     def kill_api(self) -> None:
         os.kill(self.api, signal.SIGKILL)
@@ -92,24 +103,27 @@ class Stand:
 
 @contextmanager
 def stand(
-    binary: Path, folder: Path, workers: int = 2, pause_s: float = 0.0, kind: str = "worker", **settings: str
+    binary: Path,
+    folder: Path,
+    workers: int = 2,
+    pause_s: float = 0.0,
+    kind: str = "worker",
+    models: Sequence[str] = (MODEL,),
+    **settings: str,
 ) -> Iterator[Stand]:
     """A running service in ``folder``; everything that belongs to it ends with the block.
 
     kind: ``worker``, or ``hurtful`` (tests.faults.hurtful).
     pause_s: how long a batch is held back before it is solved, so that a fault can find it running.
     """
-    (folder / "running").mkdir(parents=True)
-    (folder / "data").mkdir()
-    (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / MODEL).symlink_to(CHECKPOINTS / MODEL)
+    _furnish(folder, models)
     with ExitStack() as stack:
         server = stack.enter_context(QueueServer(binary, folder / "data"))
         api_side = stack.enter_context(Proxy(server.port))
         worker_side = stack.enter_context(Proxy(server.port))
         listening = stack.enter_context(listen("127.0.0.1", 0))
         env = {**os.environ, "DECEPTRON_CHECKPOINTS": str(folder / "checkpoints"), "DECEPTRON_DEVICE": "cpu"}
-        env |= {"OMP_NUM_THREADS": "1", "REDIS_URL": server.url, **settings}
+        env |= {"OMP_NUM_THREADS": "1", "REDIS_URL": server.url, "DECEPTRON_DATA_DIR": str(folder / "data"), **settings}
         log = stack.enter_context((folder / "service.log").open("wb"))
         command = [sys.executable, "-m", "tests.faults.zygote", str(folder), str(listening.fileno()), str(pause_s)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
@@ -126,6 +140,14 @@ def stand(
             made.start_worker()
         wait_for(lambda: ready(url) == 200, 60)
         yield made
+
+
+def _furnish(folder: Path, models: Sequence[str]) -> None:
+    (folder / "running").mkdir(parents=True)
+    (folder / "data").mkdir()
+    (folder / "checkpoints").mkdir()
+    for model in models:
+        (folder / "checkpoints" / model).symlink_to(CHECKPOINTS / model)
 
 
 def ready(url: str) -> int:

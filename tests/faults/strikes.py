@@ -68,6 +68,18 @@ def worker_kills(here: Stand, phase: Phase, count: int, choice: random.Random) -
             time.sleep(choice.uniform(0.0, 2 * here.pace_s))
 
 
+def machine_deaths(here: Stand, phase: Phase, count: int, choice: random.Random) -> None:
+    """Workers whose death nobody near them can see: what they held comes back when their lease has run out."""
+    with Recoveries(here, phase) as recoveries:
+        for _ in range(count):
+            victim = here.start_worker("afar")
+            wait_for(lambda victim=victim: here.runs(victim), 120)  # type: ignore[misc]
+            here.stop_worker(victim)
+            recoveries.killed(victim)
+            phase.faults += 1
+            wait_for(lambda: not recoveries.open(), 300)
+
+
 def server_kills(here: Stand, phase: Phase, count: int, choice: random.Random) -> None:
     for _ in range(count):
         time.sleep(choice.uniform(0.2, 0.2 + 2 * here.pace_s))
@@ -131,6 +143,7 @@ def api_kills(here: Stand, phase: Phase, count: int, choice: random.Random) -> N
 
 STRIKES: dict[str, Strike] = {
     "worker_kills": worker_kills,
+    "machine_deaths": machine_deaths,
     "server_kills": server_kills,
     "network_faults": network_faults,
     "drains": drains,

@@ -1,6 +1,7 @@
 """Loads torch and one model once, then forks APIs and workers: ready in milliseconds, to be killed by the dozen.
 
-Each line on stdin, ``api URL``, ``worker URL`` or ``hurtful URL``, forks one; its process id is the answer on stdout.
+Each line on stdin, ``api URL``, ``worker URL``, ``afar URL`` (a worker that no other one sees, as if on another
+machine) or ``hurtful URL``, forks one; its process id is the answer on stdout.
 They are the product's own: `service.mains.run_api`, and a `service.queue.worker.Worker` made as in `run_worker`.
 A worker marks that a batch is running by a file ``running/PID``, and appends to ``redelivered.log`` what it runs again.
 """
@@ -10,20 +11,24 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from service.handler import SolveHandler
+from service.apart import Keeper
+from service.deblurring.networks import Networks
+from service.deblurring.work import Deblurring
+from service.handler import WorkHandler
 from service.inference import Inference
 from service.logs import configure_logs
-from service.mains import QUARANTINE, run_api
+from service.mains import run_api
 from service.process import exit_with_supervisor, on_stop_signals
-from service.quarantine import Quarantine, Rescue, TimeLimited
+from service.quarantine import Quarantine, Rescue, TimeLimited, attend
 from service.queue.batching import Finished, Handler, Outcome
 from service.queue.worker import Worker
-from service.settings import Settings, load_settings, to_env
-from service.wiring import queue_limits, worker_config
+from service.settings import Settings, load_settings
+from service.wiring import neighbours, queue_limits, worker_config
 from tests.faults.hurtful import Hurtful
 
 
@@ -62,14 +67,17 @@ class Ledger:
             log.write(b"%d\n" % number)
 
 
-def run_worker(settings: Settings, handler: SolveHandler, attendant: list[str], folder: Path, pause_s: float) -> None:
+def run_worker(settings: Settings, inference: Inference, handler: WorkHandler, folder: Path, pause_s: float) -> None:
     configure_logs(settings.log_level, "worker")
-    inference = handler.inference
+    keeper = Keeper(partial(attend, handler=handler))
     marked = Marked(TimeLimited(handler, settings.solve_limit_s), folder / "running", pause_s)
-    rescuer = Rescue(Quarantine(attendant, {**os.environ, **to_env(settings)}, settings.solve_limit_s), handler)
+    rescuer = Rescue(Quarantine(keeper.start, settings.solve_limit_s), handler)
     info = {"device": inference.device, "engine": inference.engine, "models": "oscillator"}
     config, limits = worker_config(settings), queue_limits(settings)
-    worker = Worker(settings.redis_url, marked, config, limits, info, observer=Ledger(folder), rescuer=rescuer)
+    beside = neighbours(settings)
+    worker = Worker(
+        settings.redis_url, marked, config, limits, info, observer=Ledger(folder), rescuer=rescuer, neighbours=beside
+    )
     on_stop_signals(worker.stop)
     worker.run()
 
@@ -106,13 +114,16 @@ def child(
     code = 1
     try:
         here = settings.model_copy(update={"redis_url": words[1]})
+        deblurring = Deblurring(Networks(settings.checkpoints, inference.device))
         if words[0] == "api":
             run_api(here, os.dup(listening_fd))
-        elif words[0] == "worker":
-            run_worker(here, SolveHandler(inference), list(QUARANTINE), folder, pause_s)
+        elif words[0] in ("worker", "afar"):
+            here = (
+                here if words[0] == "worker" else here.model_copy(update={"data_dir": folder / f"afar-{os.getpid()}"})
+            )
+            run_worker(here, inference, WorkHandler(inference, deblurring), folder, pause_s)
         else:
-            attendant = [sys.executable, "-m", "tests.faults.hurtful", str(folder)]
-            run_worker(here, Hurtful(inference, folder), attendant, folder, pause_s)
+            run_worker(here, inference, Hurtful(inference, deblurring, folder), folder, pause_s)
         code = 0
     finally:
         sys.stderr.flush()

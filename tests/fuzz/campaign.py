@@ -18,6 +18,7 @@ from random import Random
 import httpx
 
 from service.security.keys import add_key
+from tests.fuzz import guided
 from tests.fuzz.bodies import mutated
 from tests.fuzz.targets import TARGETS, accepts
 from tests.service.conftest import ROOT, Service, start_service, stop_service
@@ -149,13 +150,26 @@ def _read(found: Findings, kind: str, body: bytes, folder: Path) -> str:
         return "raised"
 
 
+def follow_coverage(found: Findings, seconds: int) -> None:
+    """Inputs that atheris makes from the coverage of our readers; told where it is not installed."""
+    if not guided.here():
+        found.add("guided by coverage", "not run: atheris is not installed", 0, Counter())
+        return
+    for kind in TARGETS if seconds else ():
+        count, wrong = guided.run(kind, seconds)
+        found.add("guided by coverage", f"{kind}, {seconds} s", count, Counter({"findings": int(bool(wrong))}))
+        found.bad += [wrong] if wrong else []
+
+
 def report(found: Findings, command: str, took_s: float) -> str:
     """The Markdown of docs/results/fuzz.md."""
     requests = sum(count for what, _, count, _ in found.rows if what == "schemathesis")
-    bodies = sum(count for what, _, count, _ in found.rows if what != "schemathesis")
+    made = sum(count for what, _, count, _ in found.rows if what == "guided by coverage")
+    bodies = sum(count for _, _, count, _ in found.rows) - requests - made
     lines = ["# Fuzzing", "", f"Written by `{command}` ({took_s / 60:.0f} min on two shared cores).", ""]
     lines += [
-        f"{requests} generated requests, {bodies} broken bodies, {len(found.bad)} findings.",
+        f"{requests} generated requests, {bodies} broken bodies, {made} inputs guided by coverage, "
+        f"{len(found.bad)} findings.",
         "",
         *_MEANT.splitlines(),
     ]
@@ -177,7 +191,7 @@ def _guarded(found: Findings, folder: Path, cases: int, seed: int) -> None:
         schemathesis(found, own, cases, key, seed)
 
 
-def main(cases: int, bodies: int, seed: int, out: Path, command: str) -> int:
+def main(cases: int, bodies: int, guided_s: int, seed: int, out: Path, command: str) -> int:
     """Runs it all; 0 when there was no finding."""
     warnings.simplefilter("ignore")  # Pillow's, of what it then refuses
     found, started = Findings(), time.monotonic()
@@ -190,6 +204,7 @@ def main(cases: int, bodies: int, seed: int, out: Path, command: str) -> int:
         )
         for part in parts:
             part.result()
+    follow_coverage(found, guided_s)
     out.write_text(report(found, command, time.monotonic() - started))
     sys.stdout.write(f"{len(found.bad)} findings; report: {out}\n")
     return 1 if found.bad else 0

@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from service.queue.heartbeat import Held
 from service.queue.jobs import Chunk, Limits, NewJob
 from service.queue.keys import GROUP, Keys
+from service.queue.neighbours import Neighbours
 from service.queue.worker import Observer, Outcome, Worker, WorkerConfig
 
 PROCESS = Path(__file__).with_name("worker_process.py")
@@ -51,10 +53,13 @@ class Bench:
         config: WorkerConfig = CONFIG,
         url: str | None = None,
         observer: Observer | None = None,
+        held: Held | None = None,
     ) -> Iterator[Worker]:
         """A worker in a thread; drained at the end."""
         info = {"device": "cpu", "engine": "test"}
-        worker = Worker(url or self.url, handler, config, limits, info, self.keys, observer)
+        worker = Worker(
+            url or self.url, handler, config, limits, info, self.keys, observer, neighbours=self.neighbours(), held=held
+        )
         thread = threading.Thread(target=worker.run)
         thread.start()
         try:
@@ -64,6 +69,9 @@ class Bench:
             thread.join(20)
             assert not thread.is_alive()
 
+    def neighbours(self) -> Neighbours:
+        return Neighbours(self.folder / "neighbours", self.keys.prefix)
+
     def process(self, limits: Limits = LIMITS, config: WorkerConfig = CONFIG) -> "subprocess.Popen[bytes]":
         """A worker in a process; killed at the end of the test."""
         setup = {
@@ -72,6 +80,7 @@ class Bench:
             "run_log": str(self.folder / "runs.log"),
             "limits": asdict(limits),
             "config": asdict(config),
+            "folder": str(self.folder / "neighbours"),
         }
         command = [sys.executable, str(PROCESS), json.dumps(setup)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

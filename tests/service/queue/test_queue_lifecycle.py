@@ -10,6 +10,8 @@ from queue_bench import CONFIG, LIMITS, Bench, Recorder, job, until
 
 from service.errors import JobGone, JobNotFound
 from service.queue import jobs
+from service.queue.batching import Abandoned
+from service.queue.heartbeat import Held
 from service.queue.jobs import JobStatus, JobStore
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +61,30 @@ async def test_cancel_while_it_runs(bench: Bench, store: JobStore) -> None:
     assert (await store.status(submitted.job_id)).status == "canceled"
     assert (await store.status(submitted.job_id)).done == 0
     assert not bench.client.keys(f"{bench.keys.prefix}result:{submitted.job_id}*")
+
+
+async def test_what_runs_is_given_up_once_it_is_canceled(bench: Bench, store: JobStore) -> None:
+    """A handler that asks between its steps is told, as long as nobody else in the batch waits for it."""
+    held = Held()
+
+    def endless(payloads: Sequence[bytes]) -> None:
+        until(lambda: not held.wanted() or b"short" in payloads, 20)
+        if b"short" not in payloads:
+            raise Abandoned("as it should")
+
+    both = [await store.submit(job(payload)) for payload in (b"one", b"other")]
+    recorder = Recorder(endless)
+    with bench.worker(recorder, held=held):
+        await asyncio.to_thread(until, lambda: recorder.batches)
+        await store.cancel(both[0].job_id)
+        await asyncio.sleep(5 * CONFIG.heartbeat_s)
+        assert len(recorder.batches) == 1  # the other one is still wanted
+        await store.cancel(both[1].job_id)
+        short = await store.submit(job(b"short"))
+        assert (await store.wait(short.job_id, 20)).status == "succeeded"
+        assert bench.pending() == 0
+    assert [(await store.status(one.job_id)).status for one in both] == ["canceled"] * 2
+    assert [payloads for _, payloads in recorder.batches] == [[b"one", b"other"], [b"short"]]
 
 
 async def test_cancel_when_half_done_and_when_done(bench: Bench, store: JobStore) -> None:

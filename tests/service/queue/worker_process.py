@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.queue.keys import Keys
+from service.queue.neighbours import Neighbours
 from service.queue.records import Limits
 from service.queue.worker import Outcome, Worker, WorkerConfig
 
@@ -36,6 +37,7 @@ def main() -> None:
         Limits(**setup["limits"]),
         {"device": "cpu", "engine": "test", "models": "a,b"},
         Keys(setup["prefix"]),
+        neighbours=Neighbours(Path(setup["folder"]), setup["prefix"]),
     )
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     worker.run()

@@ -16,6 +16,7 @@ from service.security.access import PUBLIC
 from service.security.keys import revoke_key
 from tests.service.security.conftest import Guarded, make_guarded
 
+SOON_S = 15.0
 OBSERVATION = {"model": "oscillator", "observations": [0.0] * 64}
 OPEN = {"/", "/static/{name:path}", "/docs", "/docs/{name}", "/openapi.json", "/health/live", "/health/ready"}
 """Written out again on purpose: whoever makes a route public has to say so here, too."""
@@ -51,6 +52,13 @@ def filled(path: str, job_id: str) -> str:
     )
 
 
+async def answer(client: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
+    """Fails soon where an answer never ends: a stream of events that is not guarded goes on for as long as the job."""
+    with anyio.move_on_after(SOON_S):
+        return await client.request(method, path, headers=headers)
+    raise AssertionError(f"{method} {path} goes on answering: is it guarded?")
+
+
 async def submit(client: httpx.AsyncClient, headers: dict[str, str]) -> str:
     response = await client.post("/invert", json=OBSERVATION, headers=headers)
     assert response.status_code == 202, response.text
@@ -73,7 +81,7 @@ def test_without_a_key_every_route_is_401(guarded: Guarded) -> None:
                     {"Authorization": "Bearer dk_000000000000_" + "A" * 43},
                     {"Authorization": "Basic eA=="},
                 ):
-                    response = await client.request(method, filled(path, "0" * 32), headers=headers)
+                    response = await answer(client, method, filled(path, "0" * 32), headers)
                     if path in OPEN and method in ("GET", "HEAD"):
                         assert response.status_code in (200, 404, 503), (method, path)
                         continue
@@ -92,8 +100,8 @@ def test_with_anothers_key_every_job_route_is_404(guarded: Guarded) -> None:
             for method, path in routes(guarded.app):
                 if "{job_id}" not in path:
                     continue
-                there = await client.request(method, filled(path, job_id), headers=guarded.header("bob"))
-                nowhere = await client.request(method, filled(path, "0" * 32), headers=guarded.header("bob"))
+                there = await answer(client, method, filled(path, job_id), guarded.header("bob"))
+                nowhere = await answer(client, method, filled(path, "0" * 32), guarded.header("bob"))
                 assert there.status_code == nowhere.status_code == 404, (method, path)
                 same = [response.json()["detail"].replace(job_id, "0" * 32) for response in (there, nowhere)]
                 assert same[0] == same[1]
