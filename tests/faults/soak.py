@@ -79,9 +79,10 @@ def run_phase(name: str, count: int, here: Stand, server: str, answers: Known, s
     phase = Phase(name, server)
     redelivered, given_up = here.noted("redelivered"), here.noted("poisoned")
     with watched(phase, say):
-        with Traffic(here, answers, phase.ledger, seed):
+        with Traffic(here, answers, phase.ledger, seed) as traffic:
             STRIKES[name](here, phase, count, random.Random(seed))
-            while name == "worker_kills" and phase.ledger.items() < here.items_a_kill * count:
+            least = here.items_a_kill * count if name == "worker_kills" else 0
+            while phase.ledger.items() < least and not traffic.failed:
                 time.sleep(0.1)
         assert all(alive(pid) for pid in (here.api, *here.workers)), "a process ended that nobody had killed"
     phase.redelivered = here.noted("redelivered") - redelivered

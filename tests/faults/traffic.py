@@ -38,6 +38,11 @@ class Traffic:
         if self._errors:
             raise self._errors[0]
 
+    @property
+    def failed(self) -> bool:
+        """Whether it has stopped by itself; leaving the block says why."""
+        return bool(self._errors)
+
     def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
