@@ -37,8 +37,12 @@ class Watched:
     seen: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
 
     def peaks(self) -> dict[str, int]:
-        """The most that each process held."""
-        return {role: max(held for _, held in pairs) for role, pairs in self.seen.items()}
+        """The most that a process of each role held; the queue's server has children, for its snapshots."""
+        peaks: dict[str, int] = {}
+        for name, pairs in self.seen.items():
+            role = name.split()[0]
+            peaks[role] = max(peaks.get(role, 0), *(held for _, held in pairs))
+        return peaks
 
     def between(self, start_s: float, stop_s: float) -> dict[str, float]:
         """Median of what each process held in a span of time; processes that were not there are left out."""
@@ -99,7 +103,7 @@ def _huge(report: Report, server: Server, y: np.ndarray) -> None:
     report.table(
         f"Most memory held, one job of {len(y):,} observations",
         ["process", "resident, MiB"],
-        [[role.split()[0], f"{held / 2**20:.0f}"] for role, held in peaks.items()],
+        [[role, f"{held / 2**20:.0f}"] for role, held in peaks.items()],
     )
     report.keep_rows(observations=len(y), peaks=peaks)
     figure = f"one job of {len(y):,} observations: MiB per process, at most"

@@ -34,10 +34,13 @@ class Server:
             try:
                 words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
                 pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-            except OSError:  # it has just ended
+            except (OSError, IndexError):  # it has just ended
                 continue
-            role = words[words.index("service.cli") + 1] if "service.cli" in words else Path(words[0]).name
-            found[f"{role.split()[0]} {pid}"] = pages * os.sysconf("SC_PAGE_SIZE")
+            if not words[0]:  # it has ended, and its parent has not noticed
+                continue
+            # Redis writes its address behind its name, in one word.
+            role = words[words.index("service.cli") + 1] if "service.cli" in words else Path(words[0].split()[0]).name
+            found[f"{role} {pid}"] = pages * os.sysconf("SC_PAGE_SIZE")
         return found
 
 
