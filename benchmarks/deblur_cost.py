@@ -6,10 +6,13 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from benchmarks.deblur_cases import Case, cases, psnr
 from benchmarks.deblur_methods import FAMILIES, best_value
@@ -21,10 +24,14 @@ from models.deblurring import trajectory
 from models.deceptronnet import DeceptronNet
 from models.network_export import SIDE, engine_times
 from models.registry import LoadedNetwork
-from training.photographs import Use
+from physics.blur import Blur, gaussian_noise
+from physics.kernels import gaussian
+from service.images import encode_png
+from training.photographs import Use, grey, photographs, scenes
 
 FASTER_THAN_LM, FASTER_THAN_TORCH, MEMORY_GIB = 10.0, 1.3, 2.0
 PICTURES = ((512, 1), (1024, 1), (2048, 1), (1024, 3), (2048, 3))
+COMMAND_SIDE, COMMAND_S = 512, 3.0
 SMALL_PICTURES = ((64, 1), (96, 1))
 
 
@@ -35,6 +42,7 @@ def cost_tables(setup: Setup, report: Report, name: str) -> None:
         _engines(setup, report, loaded, loaded.network)
         _against_lm(setup, report, loaded.network)
     _against_pixels(setup, report, name)
+    _command(setup, report)
 
 
 def _engines(setup: Setup, report: Report, loaded: LoadedNetwork, network: DeceptronNet) -> None:
@@ -129,3 +137,25 @@ def _picture(setup: Setup, name: str, side: int, channels: int) -> tuple[float, 
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     seconds, before, peak = json.loads(done.stdout)
     return seconds, before, peak
+
+
+def _command(setup: Setup, report: Report) -> None:
+    """`deceptron deblur` on a photograph, from start to end: CPU seconds of the whole process, best of three."""
+    side = 64 if setup.quick else COMMAND_SIDE
+    x = grey(photographs(scenes(Use.TEST)[0])[0])[None, :, :side, :side]
+    y = gaussian_noise(Blur(gaussian(1.6)).forward(x), 0.01, Generator().manual_seed(0))
+    with TemporaryDirectory() as folder:
+        picture = Path(folder) / "picture.png"
+        picture.write_bytes(encode_png(y[0, 0].numpy(), 8))
+        command = [sys.executable, "-m", "service.cli", "deblur", str(picture), "--sigma", "1.6"]
+        found = [_children_s(command) for _ in range(1 if setup.quick else 3)]
+    report.keep_rows(command_side=side, command_cpu_s=found)
+    figure = f"`deceptron deblur` on {side} x {side}: CPU seconds, imports included, best of turns"
+    report.goals.append(at_most(figure, COMMAND_S, [min(found)], "importing PyTorch is more than a third of it"))
+
+
+def _children_s(command: Sequence[str]) -> float:
+    was = getrusage(RUSAGE_CHILDREN)
+    subprocess.run(command, capture_output=True, check=True)  # noqa: S603
+    now = getrusage(RUSAGE_CHILDREN)
+    return now.ru_utime + now.ru_stime - was.ru_utime - was.ru_stime

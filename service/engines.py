@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-import structlog
-
 from models.deceptronnet import DeceptronNet
 from models.engine import EngineUnavailable, Maps, OnnxMaps, require_provider
 from models.network_engine import UNetGraph
@@ -11,8 +9,6 @@ from models.registry import LoadedModel, LoadedNetwork
 from service.errors import DeviceUnavailable
 
 ENGINES = ("auto", "torch", "onnxruntime")
-
-log = structlog.get_logger(__name__)
 
 
 def require_engine(asked: str, device: str) -> str:
@@ -41,7 +37,7 @@ def maps_of(loaded: LoadedModel, asked: str, device: str) -> Maps:
     except EngineUnavailable as error:
         if asked == "onnxruntime":
             raise DeviceUnavailable(str(error)) from error
-        log.warning("engine_fell_back", model=loaded.manifest.name, engine="torch", reason=str(error))
+        _fell_back(loaded.manifest.name, error)
         return loaded.deceptron
 
 
@@ -59,9 +55,15 @@ def use_graph(loaded: LoadedNetwork, asked: str, device: str) -> str:
     except EngineUnavailable as error:
         if asked == "onnxruntime":
             raise DeviceUnavailable(str(error)) from error
-        log.warning("engine_fell_back", model=loaded.manifest.name, engine="torch", reason=str(error))
+        _fell_back(loaded.manifest.name, error)
         return "torch"
     return "onnxruntime"
+
+
+def _fell_back(model: str, error: EngineUnavailable) -> None:
+    import structlog  # late: it takes a tenth of a second, of which `deceptron deblur` has thirty
+
+    structlog.get_logger(__name__).warning("engine_fell_back", model=model, engine="torch", reason=str(error))
 
 
 def spoken(engines: Iterable[str]) -> str:

@@ -28,7 +28,7 @@ from trust.images import ImageCalibration, calibrate_images
 
 VALIDATION_SEED, CALIBRATION_SEED = 1, 2
 CROP = 128  # pixels, of validation and calibration crops
-VALIDATION_CROPS, CALIBRATION_CROPS, KNOWN_CROPS, SMOKE_CROPS = 48, 200, 400, 4
+VALIDATION_CROPS, CALIBRATION_CROPS, KNOWN_CROPS, SMOKE_CROPS = 48, 400, 400, 4
 PAPER_IMAGES = 400
 
 
@@ -135,7 +135,9 @@ def recalibrate_network(name: str, root: Path) -> Path:
     """Ranks a checkpoint's calibration crops again, after scores have changed; nothing is trained."""
     loaded = Registry(root).load_network(name)
     calibration = calibrated(loaded.network, CALIBRATION_CROPS)
-    directory = save(root, loaded.manifest, loaded.network, {"calibration": calibration.tensors()})
+    data = {**loaded.manifest.data, "calibration": CALIBRATION_CROPS}
+    manifest = loaded.manifest.model_copy(update={"data": data})
+    directory = save(root, manifest, loaded.network, {"calibration": calibration.tensors()})
     if loaded.manifest.engine:
         store_graphs(directory, read_network_manifest(directory), loaded.graphs, loaded.manifest.engine)
     return directory

@@ -4,7 +4,7 @@
     rjcp_over_floor       the same over what the linear estimator leaves of the same directions
     residual_to_noise     rms(A x^ - y) / noise; ranked by |log|, since too small is as strange as too large
     residual_correlation  correlation of neighbouring residuals: noise has none, a wrong kernel leaves structure
-    statistics            Mahalanobis distance of contrast, slopes and their tails from training crops'
+    statistics            Mahalanobis distance of brightness, slopes and their tails from training crops'
 
 The directions xi have the spectrum of photographs (physics/wiener.py): white ones would mostly measure what any blur
 erases. Even so no reconstruction returns all of them. That floor depends on the kernel and the noise far more than on
@@ -26,7 +26,8 @@ from trust.ranks import conformal_p
 from trust.verdict import SUSPECT_BELOW, verdict
 
 IMAGE_SCORES = ("rjcp_over_floor", "residual_to_noise", "residual_correlation", "statistics")
-PROBES = 2
+STATISTICS = 6
+PROBES = 1  # of four windows of 96 x 96: 37,000 pixels
 PROBE_SIZE = 0.01  # rms of a direction's step
 PROBE_SEED = 20251121
 WINDOW = 96  # pixels; an image up to half as large again is its own window
@@ -36,7 +37,7 @@ REASONS = {
     "rjcp_over_floor": "small changes of this image would not come back as they do on known photographs (RJCP)",
     "residual_to_noise": "blurred again, the answer misses the observation by more, or less, than the noise level says",
     "residual_correlation": "what the answer misses has structure: it may not be this kernel that blurred the image",
-    "statistics": "contrast, slopes or flat areas are unlike those of the photographs the network knows",
+    "statistics": "brightness, slopes or flat areas are unlike those of the photographs the network knows",
 }
 
 
@@ -63,8 +64,11 @@ class ImageCalibration:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "ImageCalibration":
-        """From a checkpoint; raises KeyError when a tensor is missing."""
-        return cls(*(tensors[name] for name in ("scores", "fisher", "mean", "whitener")))
+        """From a checkpoint; raises KeyError when a tensor is missing, or was made with other statistics."""
+        found = cls(*(tensors[name] for name in ("scores", "fisher", "mean", "whitener")))
+        if len(found.mean) != STATISTICS:
+            raise KeyError(f"{STATISTICS} statistics")
+        return found
 
     def quantiles(self) -> dict[str, dict[str, float]]:
         """Median, 95 % and 99 % of every score on the held-out crops."""
@@ -148,7 +152,8 @@ def composition_error(network: ImageNetwork, x: Tensor, y: Tensor, blur: Blur, n
 
 
 def statistics(x: Tensor) -> Tensor:
-    """Of a sharp plane (1, 1, H, W): log contrast, log slope, tails of slopes, share of flat pixels, skewness (5,)."""
+    """Of a sharp plane (1, 1, H, W): log contrast, log slope, tails of slopes, share of flat pixels, skewness and log
+    kurtosis of the brightness (6,)."""
     plane = x[0, 0]
     slopes = torch.cat(
         [plane.diff(dim=axis).flatten() for axis in (0, 1) if plane.shape[axis] > 1] or [plane.flatten()]
@@ -157,8 +162,9 @@ def statistics(x: Tensor) -> Tensor:
     spread = plane.std(correction=0) + LEAST_SLOPE
     tails = slopes.square().mean().sqrt() / size
     flat = (slopes.abs() < 0.1 * size).float().mean()
-    skewness = ((plane - plane.mean()) / spread).pow(3).mean()
-    return torch.stack([spread.log(), size.log(), tails.clamp(0.1, 50.0).log(), flat, skewness.clamp(-20.0, 20.0)])
+    standard = (plane - plane.mean()) / spread
+    skewness, kurtosis = standard.pow(3).mean().clamp(-20.0, 20.0), standard.pow(4).mean().clamp(0.5, 400.0)
+    return torch.stack([spread.log(), size.log(), tails.clamp(0.1, 50.0).log(), flat, skewness, kurtosis.log()])
 
 
 def _scores(

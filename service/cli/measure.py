@@ -92,7 +92,11 @@ def recalibrate(name: str) -> None:
     Seconds for most models; minutes for one with a thousand unknowns. The limits on its card are emptied: they were
     measured under the old scores.
     """
+    from models.registry import Registry
     from service.settings import load_settings
-    from training.run import recalibrate as run
+    from training.network_run import recalibrate_network
+    from training.run import recalibrate as recalibrate_maps
 
-    click.echo(f"checkpoint: {run(name, load_settings().checkpoints)}")
+    root = load_settings().checkpoints
+    run = recalibrate_network if name in Registry(root).networks() else recalibrate_maps
+    click.echo(f"checkpoint: {run(name, root)}")

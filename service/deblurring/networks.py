@@ -82,7 +82,8 @@ class Networks:
         except CheckpointError as error:
             raise ModelUnusable(str(error)) from error
         except KeyError as error:
-            raise ModelUnusable(f"model {name!r}: its calibration lacks {error}; train it again") from error
+            remedy = f"run `deceptron recalibrate {name}`"
+            raise ModelUnusable(f"model {name!r}: its calibration lacks {error}; {remedy}") from error
         found.network.to(self.device)
         return Network(found, calibration, use_graph(found, self._engine, self.device))
 

@@ -117,6 +117,21 @@ def test_windows_match_their_observations() -> None:
     torch.testing.assert_close(camera.forward(images), seen_)
 
 
+def test_the_last_statistic_is_the_log_of_the_kurtosis() -> None:
+    halves = torch.cat([torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)], -1)
+    star = torch.zeros(1, 1, 10, 10)
+    star[..., 3, 4] = 1.0  # one pixel of a hundred: (1 - 3 p + 3 p^2) / (p (1 - p)), near 98
+    assert statistics(halves)[5].exp().item() == pytest.approx(1.0, rel=0.01)
+    assert statistics(star)[5].exp().item() == pytest.approx(98.0, rel=0.02)
+
+
+def test_a_calibration_under_other_statistics_is_refused(calibration: ImageCalibration) -> None:
+    tensors = calibration.tensors()
+    assert torch.equal(ImageCalibration.from_tensors(tensors).whitener, calibration.whitener)
+    with pytest.raises(KeyError, match="6 statistics"):
+        ImageCalibration.from_tensors(tensors | {"mean": tensors["mean"][:5]})
+
+
 def test_one_pixel_and_a_line_have_statistics() -> None:
     for shape in ((1, 1), (1, 9), (7, 1)):
         x = torch.rand(1, 1, *shape)
