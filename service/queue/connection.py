@@ -22,6 +22,7 @@ UNWILLING = ("MISCONF", "BUSY ", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTER
 SOCKET_TIMEOUT_S = 10.0
 API_SOCKET_TIMEOUT_S = 5.0  # whoever waits for an answer hears soon that there is none
 CONNECT_TIMEOUT_S = 3.0
+API_CONNECTIONS = 64
 RETRY_AFTER_S = 2.0
 
 log = structlog.get_logger(__name__)
@@ -42,14 +43,21 @@ def connect(url: str) -> redis.Redis:
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
-    """An asyncio client, set like ``connect``; what JobStore is built on. Close it with ``await client.aclose()``."""
-    return redis.asyncio.Redis.from_url(
+    """An asyncio client, set like ``connect``; what JobStore is built on. Close it with ``await client.aclose()``.
+
+    Who comes when all connections are in use waits for one: redis-py's own pool refuses, which a crowd of clients
+    would be told as an outage.
+    """
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
+        max_connections=API_CONNECTIONS,
+        timeout=API_SOCKET_TIMEOUT_S,
         protocol=2,
         socket_timeout=API_SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=AsyncRetry(NoBackoff(), 1, (RedisConnectionError,)),
     )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def is_outage(error: Exception) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from queue_bench import Bench, Recorder, job, until
 
 from service.errors import BodyTooLarge, IdempotencyConflict, JobNotFinished, JobNotFound, QueueFull, QueueUnavailable
+from service.queue.connection import API_CONNECTIONS
 from service.queue.jobs import Chunk, JobStore, Limits, NewJob
 from service.queue.keys import Keys
 
@@ -61,6 +62,12 @@ async def test_concurrent_submissions_with_one_key_make_one_job(open_store: Call
     assert len({answer.job_id for answer in answers}) == 1
     assert sum(answer.created for answer in answers) == 1
     assert (await stores[0].depth()).chunks == 1
+
+
+async def test_a_crowd_larger_than_the_pool_waits_its_turn(open_store: Callable[..., JobStore]) -> None:
+    store = open_store()
+    submitted = await asyncio.gather(*(store.submit(job(b"x", key="k")) for _ in range(3 * API_CONNECTIONS)))
+    assert len({one.job_id for one in submitted}) == 1
 
 
 async def test_a_call_repeated_after_a_lost_answer_makes_one_job(
