@@ -18,7 +18,7 @@ from service.queue.connection import connect_async
 from service.queue.jobs import JobStore
 from service.queue.window import Windows
 from service.responses import install_error_handlers
-from service.rjcp import RjcpWatch
+from service.rjcp import Judged, RjcpWatch
 from service.routes import console, deblur, docs, health, jobs, metrics, models, open_inference, solve, um_bridge
 from service.security.access import Gate
 from service.security.headers import SecurityHeaders
@@ -66,13 +66,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _services(settings: Settings, store: JobStore, windows: Windows) -> Services:
     # The API only looks at requests: the workers have the device to themselves.
     inference = Inference(settings.checkpoints, "cpu", "torch")
+    networks = Networks(settings.checkpoints, device="cpu", engine="torch")
     limiter = CapacityLimiter(settings.decode_threads)
     return Services(
         settings=settings,
         store=store,
         inference=inference,
-        networks=Networks(settings.checkpoints, device="cpu", engine="torch"),
-        watch=RjcpWatch(inference, windows, thresholds(settings), limiter),
+        networks=networks,
+        watch=RjcpWatch(Judged(inference, networks), windows, thresholds(settings), limiter),
         bridge=Bridge(inference),
         limiter=limiter,
         commit=running_commit(settings),

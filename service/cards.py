@@ -1,9 +1,11 @@
 """What GET /models/{name} says of a model, and the examples people try it with."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from models.checkpoint import Manifest
 from models.registry import LoadedModel
@@ -62,13 +64,14 @@ def model_card(loaded: LoadedModel, calibration: Calibration, versions: list[int
 
 def calibration_histograms(manifest: Manifest, calibration: Calibration) -> dict[str, Any]:
     """How each score is spread over the calibration set; the last bin also holds the half per cent beyond it."""
-    columns = zip(SCORES, calibration.scores.T.double().numpy(), strict=True)
-    return {
-        "model": manifest.name,
-        "version": manifest.version,
-        "items": len(calibration.scores),
-        "scores": {name: _histogram(column) for name, column in columns},
-    }
+    return histograms(manifest.name, manifest.version, SCORES, calibration.scores)
+
+
+def histograms(model: str, version: int, names: Sequence[str], scores: Tensor) -> dict[str, Any]:
+    """One of each column of scores (N, S)."""
+    columns = zip(names, scores.T.double().numpy(), strict=True)
+    spread = {name: _histogram(column) for name, column in columns}
+    return {"model": model, "version": version, "items": len(scores), "scores": spread}
 
 
 def _histogram(values: np.ndarray) -> dict[str, Any]:

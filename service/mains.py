@@ -27,6 +27,7 @@ from service.quarantine import Quarantine, Rescue, TimeLimited, attend
 from service.queue.heartbeat import Held
 from service.queue.window import WindowWriter
 from service.queue.worker import Worker
+from service.rjcp import Judged
 from service.settings import Settings, SettingsError, to_env
 from service.tracing import start_traces
 from service.wiring import neighbours, queue_limits, running_version, window_bounds, worker_config
@@ -90,7 +91,8 @@ def run_worker(settings: Settings) -> None:
     models = _models(inference, deblurring)
     metrics = WorkerMetrics({"device": inference.device, "engine": inference.engine, "version": running_version()})
     address = metrics.serve(settings.metrics_host, settings.metrics_port)
-    monitor = WorkerMonitor(inference, metrics, WindowWriter(settings.redis_url, window_bounds(settings)))
+    judged = Judged(inference, deblurring.networks)
+    monitor = WorkerMonitor(inference, judged, metrics, WindowWriter(settings.redis_url, window_bounds(settings)))
     traces = start_traces(settings, "worker", running_version())
     watching = monitor if traces is None else Both(monitor, traces)
     info = {"metrics": address, "device": inference.device, "engine": inference.engine, "models": ",".join(models)}

@@ -9,22 +9,22 @@ from service.metrics.worker import WorkerMetrics
 from service.queue.window import Sample, WindowWriter
 from service.queue.worker import Finished, Observer
 from service.results import Notes
-from service.rjcp import calibration_rjcp, window_name
+from service.rjcp import Judged, window_name
 
 
 class WorkerMonitor:
     """The queue worker's observer: called after a batch is booked; what it raises costs nobody an answer."""
 
-    def __init__(self, inference: Inference, metrics: WorkerMetrics, windows: WindowWriter) -> None:
-        self._inference, self._metrics, self._windows = inference, metrics, windows
-        for manifest in inference.manifests():
-            self._expect(manifest.name, manifest.version)
+    def __init__(self, inference: Inference, judged: Judged, metrics: WorkerMetrics, windows: WindowWriter) -> None:
+        self._inference, self._judged, self._metrics, self._windows = inference, judged, metrics, windows
+        for model, version in judged.versions().items():
+            self._expect(model, version)
 
     def finished(self, batch: Finished) -> None:
         """Counts the batch; answers made as the calibration set was go into their model's window."""
         notes = [outcome.notes for outcome in batch.outcomes if isinstance(outcome.notes, Notes)]
         if is_deblur(batch.spec):
-            self._deblurred(DeblurSpec.from_json(batch.spec).model, batch, notes)
+            self._deblurred(DeblurSpec.from_json(batch.spec), batch, notes)
             return
         spec = SolveSpec.from_json(batch.spec)
         self._expect(spec.model, spec.version)
@@ -37,13 +37,23 @@ class WorkerMonitor:
             if spec.as_calibrated(method, manifest):
                 self._windows.push({window_name(spec.model, spec.version): samples})
 
-    def _deblurred(self, model: str, batch: Finished, notes: list[Notes]) -> None:
-        """Channels of pictures: their residual, and the verdict where their method has one."""
-        self._times(model, batch, notes)
-        for found in (note.items[0][0]["diagnostics"] for note in notes):
-            self._metrics.residual.labels(model).observe(found["residual_to_noise"])
-            if "verdict" in found:
-                self._metrics.items.labels(model, found["verdict"]).inc()
+    def _deblurred(self, spec: DeblurSpec, batch: Finished, notes: list[Notes]) -> None:
+        """Channels of pictures: their residual, and the verdict where their method has one.
+
+        One channel of each picture goes into its network's window: they are too alike to count as several answers.
+        """
+        self._times(spec.model, batch, notes)
+        found = [note.items[0][0]["diagnostics"] for note in notes]
+        if spec.version is None or not all("verdict" in channel for channel in found):
+            for channel in found:
+                self._metrics.residual.labels(spec.model).observe(channel["residual_to_noise"])
+            return
+        self._expect(spec.model, spec.version)
+        samples = [_sample(channel, "rjcp_over_floor") for channel in found]
+        self._metrics.answered(spec.model, str(spec.version), samples, 0)
+        noted = [done for done in batch.booked if done.outcome is not None and isinstance(done.outcome.notes, Notes)]
+        firsts = [sample for sample, done in zip(samples, noted, strict=True) if done.is_first]
+        self._windows.push({window_name(spec.model, spec.version): firsts})
 
     def redelivered(self, chunks: int) -> None:
         self._metrics.redeliveries.inc(chunks)
@@ -60,7 +70,7 @@ class WorkerMonitor:
 
     def _expect(self, model: str, version: int) -> None:
         if not self._metrics.knows(model, str(version)):
-            self._metrics.expect(model, str(version), calibration_rjcp(self._inference, model, version))
+            self._metrics.expect(model, str(version), self._judged.rjcp(model, version))
 
 
 class Both:
@@ -86,4 +96,8 @@ def _samples(items: Iterable[dict[str, Any]]) -> Iterable[Sample]:
     for item in items:
         found = item.get("diagnostics")
         if found is not None:
-            yield Sample(found["rjcp"], found["residual_to_noise"], found["p_value"], found["verdict"])
+            yield _sample(found, "rjcp")
+
+
+def _sample(found: dict[str, Any], score: str) -> Sample:
+    return Sample(found[score], found["residual_to_noise"], found["p_value"], found["verdict"])

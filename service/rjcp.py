@@ -10,10 +10,12 @@ import anyio.to_thread
 import numpy as np
 from anyio import CapacityLimiter
 
-from models.checkpoint import Manifest
+from service.deblurring.networks import Networks
+from service.errors import ModelUnusable
 from service.inference import Inference
 from service.queue.window import Standing, Timed, Windows
 from trust.drift import TOLERATED, Assessment, State, Test, Thresholds, Values, assess
+from trust.images import IMAGE_SCORES
 from trust.scores import SCORES
 from trust.verdict import SUSPECT_BELOW
 
@@ -26,10 +28,33 @@ def window_name(model: str, version: int) -> str:
     return f"{model}:{version}"
 
 
-def calibration_rjcp(inference: Inference, model: str, version: int) -> Values:
-    """The RJCP (N,) of the calibration items, ascending; raises UnknownModel, ModelUnusable."""
-    column: Values = inference.calibration(model, version).scores[:, SCORES.index("rjcp")].double().numpy()
-    return column
+class Judged:
+    """Every model that can be judged, of vectors and of images, and the RJCP of its calibration items.
+
+    Of images it is RJCP over its floor: the floor depends on kernel and noise more than on the picture, and only their
+    ratio is comparable from one picture to the next.
+    """
+
+    def __init__(self, inference: Inference, networks: Networks) -> None:
+        self._inference, self._networks = inference, networks
+
+    def versions(self) -> dict[str, int]:
+        """Name -> newest version; networks without calibration are left out."""
+        networks = {name: self._networks.version(name) for name in self._networks.names()}
+        ranked = {name: v for name, v in networks.items() if self._networks.load(name, v).calibration is not None}
+        return {manifest.name: manifest.version for manifest in self._inference.manifests()} | ranked
+
+    def rjcp(self, model: str, version: int) -> Values:
+        """The RJCP (N,) of the calibration items, ascending; raises UnknownModel, ModelUnusable."""
+        column: Values
+        if model not in self._networks.registry.networks():
+            column = self._inference.calibration(model, version).scores[:, SCORES.index("rjcp")].double().numpy()
+            return column
+        calibration = self._networks.load(model, version).calibration
+        if calibration is None:
+            raise ModelUnusable(f"model {model!r} is not calibrated")
+        column = calibration.scores[:, IMAGE_SCORES.index("rjcp_over_floor")].double().numpy()
+        return column
 
 
 @dataclass(frozen=True)
@@ -81,10 +106,9 @@ class Report:
 class RjcpWatch:
     """Judges every model on demand; the state is kept in Redis, so that all APIs tell the same. Owned by one loop."""
 
-    def __init__(
-        self, inference: Inference, windows: Windows, thresholds: Thresholds, limiter: CapacityLimiter
-    ) -> None:
-        self._inference, self._windows, self._thresholds = inference, windows, thresholds
+    def __init__(self, judged: Judged, windows: Windows, thresholds: Thresholds, limiter: CapacityLimiter) -> None:
+        self.judged = judged
+        self._windows, self._thresholds = windows, thresholds
         self._limiter = limiter
         self._lock = asyncio.Lock()
         self._reports: dict[str, Report] = {}
@@ -94,22 +118,22 @@ class RjcpWatch:
         """One report for each model, by name. Raises QueueUnavailable."""
         async with self._lock:
             if time.monotonic() - self._judged_at >= FRESH_S:
-                manifests = await anyio.to_thread.run_sync(self._inference.manifests, limiter=self._limiter)
-                self._reports = {manifest.name: await self._judge(manifest) for manifest in manifests}
+                versions = await anyio.to_thread.run_sync(self.judged.versions, limiter=self._limiter)
+                self._reports = {model: await self._judge(model, version) for model, version in versions.items()}
                 self._judged_at = time.monotonic()
             return self._reports
 
-    async def _judge(self, manifest: Manifest) -> Report:
-        name = window_name(manifest.name, manifest.version)
+    async def _judge(self, model: str, version: int) -> Report:
+        name = window_name(model, version)
         window, before = await self._windows.read(name)
-        found = await anyio.to_thread.run_sync(self._assess, manifest, window, limiter=self._limiter)
+        found = await anyio.to_thread.run_sync(self._assess, model, version, window, limiter=self._limiter)
         assessment, rjcp, p_values, calibration = found
         state = assessment.state(State(before.state))
         standing = await self._windows.judge(name, before, state)
-        return Report(manifest.version, standing, assessment, rjcp, p_values, calibration, window)
+        return Report(version, standing, assessment, rjcp, p_values, calibration, window)
 
-    def _assess(self, manifest: Manifest, window: list[Timed]) -> tuple[Assessment, Values, Values, Values]:
-        calibration = calibration_rjcp(self._inference, manifest.name, manifest.version)
+    def _assess(self, model: str, version: int, window: list[Timed]) -> tuple[Assessment, Values, Values, Values]:
+        calibration = self.judged.rjcp(model, version)
         rjcp = np.array([timed.sample.rjcp for timed in window], dtype=np.float64)
         p_values = np.array([timed.sample.p_value for timed in window], dtype=np.float64)
         return assess(rjcp, p_values, calibration, self._thresholds), rjcp, p_values, calibration

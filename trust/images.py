@@ -105,6 +105,7 @@ def judge_image(
                 "rjcp_p_value": p_values["rjcp_over_floor"],
                 **dict(zip(IMAGE_SCORES, scores.tolist(), strict=True)),
                 **judge_residual(image, observed, blur, noise_std)[0],
+                "p_values": p_values,
                 "p_value": p,
                 "verdict": str(verdict(p)),
                 "reasons": _reasons(p, p_values),

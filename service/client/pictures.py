@@ -1,5 +1,6 @@
 """Pictures for the client: what `deblur` takes and gives."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from service.client.types import ClientError, Item, Job, JobFailed, Result, read
 NPY, PNG = "application/x-npy", "image/png"
 Source = str | Path | bytes | np.ndarray
 """A picture or a kernel: the path of a file, its bytes, or an array."""
+Kernel = Source | Mapping[str, Any]
+"""A kernel may also be described: {"motion": {"length": 9, "degrees": 25}}, {"disk": {"radius": 3}}."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,19 @@ class Deblurred:
 
 
 def deblur_form(
-    image: Source, psf: Source | None, sigma: float | None, options: DeblurOptions
+    image: Source, psf: Kernel | None, sigma: float | None, options: DeblurOptions
 ) -> tuple[dict[str, bytes], dict[str, str]]:
     """Files and fields of the form. Raises ClientError."""
     if (psf is None) == (sigma is None):
         raise ClientError("give the kernel as psf or by its sigma, one of them")
-    files = {"image": _content(image)} | ({} if psf is None else {"psf": _content(psf)})
-    return files, options.fields() | ({} if sigma is None else {"sigma": repr(float(sigma))})
+    files, fields = {"image": _content(image)}, options.fields()
+    if sigma is not None:
+        fields["sigma"] = repr(float(sigma))
+    elif isinstance(psf, Mapping):
+        fields["psf"] = json.dumps(psf)
+    elif psf is not None:
+        files["psf"] = _content(psf)
+    return files, fields
 
 
 def read_answer(document: Mapping[str, Any]) -> Result:

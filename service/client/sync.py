@@ -10,7 +10,7 @@ import httpx
 
 from service.client import flows
 from service.client.flows import Asked, Call, Flow, Options, Pause
-from service.client.pictures import PNG, DeblurOptions, Deblurred, Source, deblur_form
+from service.client.pictures import PNG, DeblurOptions, Deblurred, Kernel, Source, deblur_form
 from service.client.progress import progress_bar
 from service.client.types import ClientError, Comparison, Job, Result, Retries, read_result
 
@@ -69,7 +69,7 @@ class Client:
         self,
         image: Source,
         *,
-        psf: Source | None = None,
+        psf: Kernel | None = None,
         sigma: float | None = None,
         options: DeblurOptions | None = None,
         timeout_s: float | None = None,

@@ -8,10 +8,11 @@ from typing import Any
 from models.checkpoint import CheckpointError
 from models.deceptronnet import ImageNetwork
 from models.registry import LoadedNetwork, Registry, UnknownCheckpoint
+from service.cards import histograms
 from service.deblurring.spec import METHODS
 from service.engines import use_graph
 from service.errors import FieldError, ModelUnusable, ServiceError, UnknownModel
-from trust.images import ImageCalibration
+from trust.images import IMAGE_SCORES, ImageCalibration
 from trust.verdict import OUT_OF_RANGE_BELOW, SUSPECT_BELOW
 
 
@@ -49,6 +50,13 @@ class Networks:
     def card(self, name: str, version: int | None = None) -> dict[str, Any]:
         """The model card of GET /models/{name}."""
         return network_card(self.load(name, self.version(name, version)), self.registry.versions(name))
+
+    def histograms(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """How each score is spread over a network's calibration set."""
+        found = self.load(name, self.version(name, version))
+        if found.calibration is None:
+            raise UnknownModel(f"model {name!r} is not calibrated")
+        return histograms(name, found.loaded.manifest.version, IMAGE_SCORES, found.calibration.scores)
 
     def version(self, name: str, version: int | None = None) -> int:
         """The version meant, the newest unless given."""

@@ -93,6 +93,8 @@ def _diagnostics(channels: Sequence[Item]) -> Item:
 
 
 def _joint(name: str, values: Sequence[Any], worst: Any) -> Any:
+    if isinstance(worst, dict):
+        return {key: _joint("p_value", [value[key] for value in values], p) for key, p in worst.items()}
     if not isinstance(worst, float):
         return worst
     return min(1.0, len(values) * min(values)) if name.endswith("p_value") else sum(values) / len(values)

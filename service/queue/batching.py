@@ -99,6 +99,11 @@ class Done:
     outcome: Outcome | None
     reason: str = ""
 
+    @property
+    def is_first(self) -> bool:
+        """Whether it is its job's first chunk."""
+        return self.running.entry.chunk.endswith(":0")
+
     def words(self) -> list[str | bytes | int]:
         """The chunk's arguments for complete.lua."""
         parts = self.outcome.parts if self.outcome is not None else {}

@@ -38,7 +38,7 @@ async def health(services: Shared) -> Response:
     """One line for a status panel."""
     checks, workers = await checks_of(services)
     ok = all(check["ok"] for check in checks.values())
-    names = [manifest.name for manifest in await services.in_thread(services.inference.manifests)]
+    names = await services.in_thread(services.watch.judged.versions)
     document = {
         "status": "ok" if ok else "unavailable",
         "version": running_version(),

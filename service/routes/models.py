@@ -4,6 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from service.deblurring.networks import Networks
+from service.inference import Inference
 from service.openapi import errors
 from service.responses import JSON
 from service.state import Services, Shared
@@ -32,7 +34,7 @@ async def examples(name: str, services: Shared) -> Response:
 @router.get("/{name}/calibration", response_class=JSON, responses=errors(404))
 async def calibration(name: str, services: Shared, version: int | None = None) -> Response:
     """A histogram of every score over the model's calibration set: what usual looks like."""
-    return JSON(await services.in_thread(services.inference.histograms, name, version))
+    return JSON(await services.in_thread(_histograms, services, name, version))
 
 
 def _cards(services: Services) -> list[dict[str, Any]]:
@@ -42,5 +44,12 @@ def _cards(services: Services) -> list[dict[str, Any]]:
 
 
 def _card(services: Services, name: str, version: int | None) -> dict[str, Any]:
-    of_images = name in services.networks.registry.networks()
-    return (services.networks if of_images else services.inference).card(name, version)
+    return _models_like(services, name).card(name, version)
+
+
+def _histograms(services: Services, name: str, version: int | None) -> dict[str, Any]:
+    return _models_like(services, name).histograms(name, version)
+
+
+def _models_like(services: Services, name: str) -> Networks | Inference:
+    return services.networks if name in services.networks.registry.networks() else services.inference

@@ -6,7 +6,8 @@ import { remember, runOf } from "./jobs.js";
 import { KINDS, blurred, drawGrey, drawKernel, kernelOf, psnr, scene, specOf } from "./kernels.js";
 import { NumbersError, readNpy, readPicture } from "./numbers.js";
 import { guarded } from "./problem.js";
-import { deblurCommand } from "./request.js";
+import { deblurCommand, deblurScript } from "./request.js";
+import { showTrust } from "./trust.js";
 import { showVerdict } from "./verdict.js";
 import { format, methodName, methodNote, seconds, statusWords } from "./words.js";
 
@@ -200,7 +201,7 @@ export async function openImageJob(job) {
 
 function clear() {
   state.shown = null;
-  for (const id of ["deblur-verdict", "deblur-figures", "deblur-more", "deblur-after", "deblur-split", "deblur-split-label"]) show(id, false);
+  for (const id of ["deblur-verdict", "deblur-figures", "deblur-more", "deblur-trust-panel", "deblur-scores-panel", "deblur-after", "deblur-split", "deblur-split-label"]) show(id, false);
 }
 
 function showBefore() {
@@ -229,9 +230,12 @@ async function showAnswer(run, signal) {
   if (!item.error) await showPicture(run, figures, signal);
   fillFigures(byId("deblur-figures"), figures);
   show("deblur-figures", true);
-  byId("deblur-curl").textContent = run.form ? deblurCommand(run.form) : "What was posted is not known to this page any more.";
-  for (const id of ["deblur-copy", "deblur-input"]) byId(id).disabled = !run.form;
+  const forgotten = "What was posted is not known to this page any more.";
+  byId("deblur-curl").textContent = run.form ? deblurCommand(run.form) : forgotten;
+  byId("deblur-python").textContent = run.form ? deblurScript(run.form) : forgotten;
+  for (const id of ["deblur-copy", "deblur-copy-python", "deblur-input"]) byId(id).disabled = !run.form;
   show("deblur-more", !item.error);
+  await showTrust(result.model, result.version, item, { prefix: "deblur-", main: "rjcp_over_floor" });
 }
 
 async function showPicture(run, figures, signal) {
@@ -263,6 +267,7 @@ byId("psf-file").addEventListener("change", (event) => guarded(() => readKernel(
 byId("deblur-cancel").addEventListener("click", () => guarded(stop));
 byId("deblur-split").addEventListener("input", (event) => split(Number(event.target.value) / 100));
 byId("deblur-copy").addEventListener("click", (event) => guarded(() => copy(byId("deblur-curl").textContent, event.target)));
+byId("deblur-copy-python").addEventListener("click", (event) => guarded(() => copy(byId("deblur-python").textContent, event.target)));
 byId("deblur-png").addEventListener("click", () => guarded(() => saveAs("image/png", "png")));
 byId("deblur-npy").addEventListener("click", () => guarded(() => saveAs("application/x-npy", "npy")));
 byId("deblur-input").addEventListener("click", () => save(state.before.file.name, state.before.file));

@@ -101,6 +101,23 @@ export function pythonScript({ path, body }) {
   ].join("\n");
 }
 
+// The deblur form for Python: files are named as they were chosen.
+export function deblurScript(form) {
+  const { image, psf, method, noise_std: noise } = Object.fromEntries(form);
+  const options = [`method="${method}"`, ...(noise ? [`noise_std=${Number(noise)}`] : [])];
+  const kernel = psf instanceof File ? JSON.stringify(psf.name) : python(JSON.parse(psf));
+  return [
+    "from pathlib import Path",
+    "",
+    "from service.client import Client, DeblurOptions",
+    "",
+    `with Client("${serviceUrl().replace(/\/$/, "")}") as client:`,
+    `    found = client.deblur(${JSON.stringify(image.name)}, psf=${kernel}, options=DeblurOptions(${options.join(", ")}))`,
+    '    Path("deblurred.png").write_bytes(client.picture(found.job))',
+    "print(found.item.diagnostics.verdict)",
+  ].join("\n");
+}
+
 // The deblur form for a shell: files are named as they were chosen.
 export function deblurCommand(form) {
   const quoted = (value) => `'${value.replaceAll("'", "'\\''")}'`;

@@ -52,7 +52,7 @@ function showRow() {
   plotResidual(card, observation, item);
   plotResolution(card, item);
   plotConvergence(answers.map(({ method, items }) => ({ method, item: items[row] })));
-  guarded(() => showTrust(card, run.result.version, item));
+  guarded(() => showTrust(card.name, run.result.version, item));
   showMore(item);
   showPager(answer.items);
 }

@@ -6,7 +6,7 @@ import { byId, element, fillTable, show } from "./dom.js";
 import { format, scoreName, scoreNote, usual } from "./words.js";
 
 const histograms = new Map(); // "model/version" -> promise
-let chart = null;
+const charts = new Map(); // host id -> Chart
 
 function histogramsOf(model, version) {
   const name = `${model}/${version}`;
@@ -18,23 +18,24 @@ function histogramsOf(model, version) {
   return histograms.get(name);
 }
 
-export async function showTrust(card, version, item) {
-  const scores = item.diagnostics;
-  for (const id of ["trust-panel", "scores-panel"]) show(id, Boolean(scores));
+// `prefix` says in which view, `main` which score is plotted: RJCP, or for images RJCP over its floor.
+export async function showTrust(name, version, item, { prefix = "", main = "rjcp" } = {}) {
+  const scores = item.diagnostics?.p_values ? item.diagnostics : null;
+  for (const id of ["trust-panel", "scores-panel"]) show(prefix + id, Boolean(scores));
   if (!scores) return;
-  const { scores: spread, items } = await histogramsOf(card.name, version);
-  const rows = Object.entries(scores.p_values ?? {}).map(([name, p]) => [scoreName(name), format(scores[name], 3), share(p), scoreNote(name)]);
+  const { scores: spread, items } = await histogramsOf(name, version);
+  const rows = Object.entries(scores.p_values).map(([score, p]) => [scoreName(score), format(scores[score], 3), share(p), scoreNote(score)]);
   rows.push(["All together", "", share(scores.p_value), "the verdict: take with care below 5 %, do not rely on it below 1 %"]);
-  fillTable(byId("trust-table"), ["score", "here", "calibration items as large", "what it is"], [["", rows]]);
-  byId("trust-text").textContent = sentence(scores, spread.rjcp, items);
-  show("trust-plot", spread.rjcp.counts.length > 1);
-  if (spread.rjcp.counts.length > 1) plot(spread.rjcp, scores.rjcp);
+  fillTable(byId(`${prefix}trust-table`), ["score", "here", "calibration items as large", "what it is"], [["", rows]]);
+  byId(`${prefix}trust-text`).textContent = sentence(scores, main, spread[main], items);
+  show(`${prefix}trust-plot`, spread[main].counts.length > 1);
+  if (spread[main].counts.length > 1) plot(`${prefix}trust-plot`, scoreName(main), spread[main], scores[main]);
 }
 
-function sentence(scores, { counts }, items) {
+function sentence(scores, main, { counts }, items) {
   const combined = `All scores together: p = ${format(scores.p_value, 2)}.`;
   if (counts.length === 1) return `RJCP is the same for every observation here: this inverse is (nearly) linear, and RJCP cannot tell one request from another. ${combined}`;
-  return `RJCP is ${format(scores.rjcp, 3)}: ${usual(scores.rjcp_p_value)} (${items} of them, never trained on). ${combined}`;
+  return `${scoreName(main)} is ${format(scores[main], 3)}: ${usual(scores.p_values[main])} (${items} of them, never trained on). ${combined}`;
 }
 
 // A share as a bar and in figures.
@@ -47,14 +48,14 @@ function share(p) {
   return cell;
 }
 
-function plot({ edges, counts, spacing }, here) {
+function plot(host, name, { edges, counts, spacing }, here) {
   const xLog = spacing === "geometric";
-  chart ??= new Chart(byId("trust-plot"));
-  chart.show({
-    title: "RJCP of the calibration set",
+  if (!charts.has(host)) charts.set(host, new Chart(byId(host)));
+  charts.get(host).show({
+    title: `${name} of the calibration set`,
     x: counts.map((_, i) => (xLog ? Math.sqrt(edges[i] * edges[i + 1]) : (edges[i] + edges[i + 1]) / 2)),
     xLog,
-    xLabel: "RJCP",
+    xLabel: name,
     yLabel: "calibration items",
     series: [{ label: "items", kind: "bars", color: "--truth", y: counts }],
     marks: [{ x: here, label: here > edges.at(-1) ? `this answer: ${format(here, 3)} →` : "this answer", color: "--observed" }],

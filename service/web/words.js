@@ -47,6 +47,9 @@ const SCORE_WORDS = {
   stillness: ["Stillness", "how still the stillest stretch of sensors is"],
   unknown_oddness: ["Oddness of the answer", "how unlike those of training the unknowns are"],
   active_bounds: ["Active bounds", "how many bounds hold the answer back"],
+  rjcp_over_floor: ["RJCP over its floor", "how far small changes of the picture fail to come back, beside what this blur and noise let any linear filter return"],
+  residual_correlation: ["Structure of the residual", "whether neighbouring pixels of what is left are alike; noise is not"],
+  statistics: ["Statistics of the picture", "how unlike those of photographs its contrast, slopes and flat areas are"],
   mahalanobis: ["Distance", "how far the observation lies from those of training"],
 };
 export const scoreName = (score) => SCORE_WORDS[score]?.[0] ?? capital(score.replaceAll("_", " "));

@@ -190,6 +190,22 @@ def test_the_network_is_the_default(http: httpx.Client, channels: int) -> None:
     assert (cards["deblur"]["kind"], cards["oscillator"]["kind"]) == ("network", "deceptron")
 
 
+def test_a_network_is_watched_and_has_its_histograms(http: httpx.Client) -> None:
+    files = {"image": ("photo.png", encode_png(observed(1)[1], 8))}
+
+    def answers() -> int:
+        return int(http.get("/health/rjcp/deblur").json()["window"]["count"])
+
+    before = answers()
+    http.post("/deblur", files=files, data={"sigma": f"{SIGMA}"}, headers=WAIT)
+    wait_for(lambda: answers() > before)
+    report = http.get("/health/rjcp/deblur").json()
+    assert report["calibration"]["count"] > 50
+    assert report["rjcp"]["median"] is not None
+    spread = http.get("/models/deblur/calibration").json()
+    assert sum(spread["scores"]["rjcp_over_floor"]["counts"]) == spread["items"] == report["calibration"]["count"]
+
+
 def test_openapi_shows_the_bodies(http: httpx.Client) -> None:
     document = http.get("/openapi.json").json()
     content = document["paths"]["/deblur"]["post"]["requestBody"]["content"]

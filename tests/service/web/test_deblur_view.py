@@ -1,7 +1,9 @@
 """The deblur view of the console, in a real browser against a real service."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 from physics import kernels
+from tests.service.conftest import ROOT
 from tests.service.web.conftest import Console
 
 
@@ -72,11 +75,30 @@ def test_ones_own_picture_and_kernel(deblur: Console, tmp_path: Path) -> None:
     assert page.evaluate("document.getElementById('deblur-after').naturalWidth") == 60
     with page.expect_download() as started:
         page.click("#deblur-png")
-    command = page.text_content("#deblur-curl") or ""
-    ran = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=100)
-    assert ran.returncode == 0, ran.stderr
-    with Image.open(tmp_path / "deblurred.png") as mine, Image.open(started.value.path()) as saved:
-        np.testing.assert_array_equal(np.asarray(mine), np.asarray(saved))
+    script, command = (page.text_content(f"#deblur-{name}") or "" for name in ("python", "curl"))
+    for program in (["bash", "-c", command], [sys.executable, "-c", script]):
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        ran = subprocess.run(program, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100)
+        assert ran.returncode == 0, ran.stderr
+        with Image.open(tmp_path / "deblurred.png") as mine, Image.open(started.value.path()) as saved:
+            np.testing.assert_array_equal(np.asarray(mine), np.asarray(saved))
+        (tmp_path / "deblurred.png").unlink()
+    assert not page.is_visible("#deblur-trust-panel"), "a classical method has no calibrated scores"
+
+
+def test_the_network_s_verdict_is_shown_against_photographs(deblur: Console, tmp_path: Path) -> None:
+    page = deblur.page
+    run(deblur)
+    page.wait_for_selector("#deblur-trust-plot canvas")
+    assert re.search(r"RJCP over its floor is [\d.]+: .*\(\d+ of them", deblur.text("#deblur-trust-text"))
+    scores = page.locator("#deblur-trust-table tbody th").all_inner_texts()
+    assert scores[0] == "RJCP over its floor"
+    assert scores[-1] == "All together"
+    assert len(scores) == 5
+    deblur.picture("deblur-verdict")
+    # It is in the network's window, beside the models of vectors.
+    page.click("[data-view=health]")
+    page.locator("section[aria-label=deblur]").wait_for()
 
 
 def test_what_cannot_be_read_is_said(deblur: Console, tmp_path: Path) -> None:
