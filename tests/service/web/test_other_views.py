@@ -66,6 +66,35 @@ def test_expired_and_unknown_jobs_say_so(console: Console) -> None:
     console.wait_for_text("#problem", "nonsense")
 
 
+def test_what_takes_its_time_says_so(window: Callable[..., Console]) -> None:
+    """Models that are still loading, an answer that is still awaited, the models' health."""
+    console = window()
+    page, held = console.page, []
+    for what in ("models", "invert", "health/rjcp"):
+        page.route(f"**/{what}", lambda route: held.append(route))
+
+    def let_go() -> None:
+        while held:
+            held.pop().continue_()
+
+    console.open(ready=False)
+    assert console.text("#model") == "loading models…"
+    assert page.is_disabled("#run")
+    let_go()
+    page.wait_for_selector("#run:enabled")
+    page.click("#run")
+    page.wait_for_selector("#busy:visible")
+    assert page.is_visible("#cancel")
+    assert page.is_disabled("#run")
+    let_go()
+    page.wait_for_selector("#verdict:visible")
+    assert not page.is_visible("#busy")
+    page.click("text=Health")
+    assert console.text("#health-empty") == "Loading…"
+    let_go()
+    page.wait_for_selector("#health-list section")
+
+
 def test_health_shows_rjcp_over_time(console: Console, http: httpx.Client, observations: np.ndarray) -> None:
     body = {"model": "oscillator", "observations": observations[:60].tolist()}
     http.post("/invert", json=body, headers={"Prefer": "wait=20"})
