@@ -6,8 +6,11 @@ later ones the docstrings are not indented. The code is otherwise the same.
 """
 
 import copy
+import itertools
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -16,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmarks.measure import timed
+from benchmarks.measure import cpu_timed, timed
 from models.deceptron import Deceptron
 from models.registry import LoadedModel
 from physics.constraints.bounds import Bounded
@@ -43,7 +46,7 @@ class UnprojectedSlope(Armijo):
     They differ wherever a bound cuts the step: much of the time on the oscillator, never so far on Heat-1D.
     """
 
-    def _try(self, objective: Objective, observation: Tensor, at: Iterate, aim: Tensor) -> tuple[Trial, Tensor]:
+    def attempt(self, objective: Objective, observation: Tensor, at: Iterate, aim: Tensor) -> tuple[Trial, Tensor]:
         step = self.relaxation * (aim - at.x)
         x = objective.project(at.x + step)
         y = objective.forward(x)
@@ -149,6 +152,27 @@ def _theirs(
         iterations,
         sum(each["time_sec"] for each in found) / len(found),
     )
+
+
+def iteration_seconds(package: ModuleType, loaded: LoadedModel, items: Items, budget_s: float) -> float:
+    """Least CPU seconds of one of their D-IPG iterations on one item: half of what a solve of three takes beyond one.
+
+    In float32, as ours; what they do after the loop (RJCP) cancels out.
+    """
+    problem, model = loaded.problem, InTheirForm(loaded.deceptron)
+    start = torch.tensor(problem.start)
+    config = replace(_config(package, problem, start), tolerance_eps=0.0)
+    best = {1: float("inf"), 3: float("inf")}
+    began = time.process_time()
+    for row in itertools.cycle(model.scored(items.y.float())):
+        for count in best:
+            asked = replace(config, max_iterations=count)
+            found, seconds = cpu_timed(partial(package.solve_dipg, model, row, start, asked))
+            if found["iters"] == count and found["accepted_frac"] == 1.0:
+                best[count] = min(best[count], seconds)
+        if time.process_time() - began > max(budget_s, 0.3):
+            break
+    return (best[3] - best[1]) / 2
 
 
 def _config(package: ModuleType, problem: Problem, like: Tensor) -> Any:

@@ -1,11 +1,8 @@
 """What every benchmark is handed: the checkpoints, how many items, how many repeats."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
-
+from models.engine import one_thread
 from models.registry import Registry
 
 
@@ -35,12 +32,4 @@ class Setup:
         return f"deceptron bench {name} --items {self.items} --repeats {self.repeats}{cost}{quick}"
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: CPU time is then the work of one core, without threads that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+__all__ = ["Setup", "one_thread"]

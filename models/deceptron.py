@@ -5,7 +5,7 @@ or carry a nonlinear residual branch beside a linear layer. f may also be the ph
 Normalisation lives inside: everything outside speaks physical units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, Literal
@@ -186,6 +186,7 @@ class Deceptron(nn.Module):
     """
 
     engine: ClassVar[str] = "torch"
+    steps: ClassVar[Mapping[str, Callable[..., Sequence[Tensor]]]] = {}  # the loop takes them map by map
     x_shift: Tensor
     x_scale: Tensor
     y_shift: Tensor

@@ -1,10 +1,12 @@
 """The engine under f and g: PyTorch, or ONNX Runtime on graphs of the same maps that lie beside a checkpoint.
 
-A graph takes and gives float32 with a free batch dimension: ``f`` x -> y, ``g`` y -> x, ``adjoint`` x, v -> J_f(x)^T v.
-A checkpoint may have any of them; what it has no graph of, PyTorch does.
+A graph has a free batch dimension: ``f`` x -> y, ``g`` y -> x, ``adjoint`` x, v -> J_f(x)^T v, ``step-PRESET`` a whole
+step of D-IPG (`solvers.step`) under a preset in the problem's own set C. A checkpoint may have any of
+them; PyTorch does the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -17,11 +19,20 @@ from torch import Tensor
 from models.deceptron import Deceptron
 from physics.problem import Derivatives
 
-GRAPHS = ("g", "adjoint", "f")  # in the order of their worth
+STEP = "step-"
 PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": ("CPUExecutionProvider", {}),
     "cuda": ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}),
 }
+TYPES = {
+    "tensor(float)": (torch.float32, np.float32),
+    "tensor(int64)": (torch.int64, np.int64),
+    "tensor(bool)": (torch.bool, np.bool_),
+}
+"""What a graph may give: by PyTorch's name and by NumPy's."""
+
+
+Tensors = Callable[..., Sequence[Tensor]]
 
 
 class EngineUnavailable(Exception):
@@ -46,6 +57,11 @@ class Maps(Protocol):
         """Of f, without autograd."""
         ...
 
+    @property
+    def steps(self) -> Mapping[str, Tensors]:
+        """By preset, a whole step of D-IPG in the problem's set, where the engine has it as one."""
+        ...
+
 
 def require_provider(device: str) -> ModuleType:
     """ONNX Runtime, if it is installed and was built for the device; raises EngineUnavailable."""
@@ -55,6 +71,17 @@ def require_provider(device: str) -> ModuleType:
     if PROVIDERS[device][0] not in runtime.get_available_providers():
         raise EngineUnavailable(f"engine onnxruntime: this build has no {PROVIDERS[device][0]} (extra gpu)")
     return runtime
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Both engines on one thread: CPU time is then the work of one core, without threads that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def open_session(data: bytes, device: str) -> Any:
@@ -78,32 +105,47 @@ def open_session(data: bytes, device: str) -> Any:
 
 
 class Graph:
-    """One ONNX graph on one device: float32 tensors in, one float32 tensor out; raises as ``open_session`` does."""
+    """One ONNX graph on one device: float32 tensors in, its outputs out; raises as ``open_session`` does."""
 
-    def __init__(self, data: bytes, device: str, width: int) -> None:
+    def __init__(self, data: bytes, device: str) -> None:
         self._session = open_session(data, device)
-        self._device, self._width = device, width
+        self._device = device
         self._names = [each.name for each in self._session.get_inputs()]
-        self._output = self._session.get_outputs()[0].name
+        self._outputs = [(each.name, each.shape, *TYPES[each.type]) for each in self._session.get_outputs()]
+        self._output_names = [name for name, *_ in self._outputs]
 
-    def __call__(self, *tensors: Tensor) -> Tensor:
-        """The output (B, width) for inputs in the graph's order."""
+    def all(self, *tensors: Tensor) -> list[Tensor]:
+        """The outputs for inputs (B, ...), or numbers () on the host, in the graph's order."""
         if self._device != "cpu":
             return self._bound(tensors)
-        feed = {name: tensor.detach().numpy() for name, tensor in zip(self._names, tensors, strict=True)}
-        return torch.from_numpy(self._session.run(None, feed)[0])
+        feed = {name: _array(tensor) for name, tensor in zip(self._names, tensors, strict=True)}
+        return [torch.from_numpy(found) for found in self._session.run(self._output_names, feed)]
 
-    def _bound(self, tensors: Sequence[Tensor]) -> Tensor:
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """The first output."""
+        return self.all(*tensors)[0]
+
+    def _bound(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Device memory in, device memory out: nothing is copied to the host."""
         binding = self._session.io_binding()
         kept = [tensor.detach().contiguous() for tensor in tensors]
-        out = torch.empty(len(kept[0]), self._width, dtype=torch.float32, device=kept[0].device)
+        batch, device = len(kept[0]), kept[0].device
+        shapes = [[batch if isinstance(size, str) else size for size in shape] for _, shape, *_ in self._outputs]
+        outputs = [torch.empty(s, dtype=o[2], device=device) for s, o in zip(shapes, self._outputs, strict=True)]
         for name, tensor in zip(self._names, kept, strict=True):
-            binding.bind_input(name, "cuda", out.device.index, np.float32, tuple(tensor.shape), tensor.data_ptr())
-        binding.bind_output(self._output, "cuda", out.device.index, np.float32, tuple(out.shape), out.data_ptr())
-        torch.cuda.current_stream(out.device).synchronize()  # the session has a stream of its own
+            if tensor.is_cuda:
+                binding.bind_input(name, "cuda", device.index, np.float32, tuple(tensor.shape), tensor.data_ptr())
+            else:
+                binding.bind_cpu_input(name, tensor.numpy())
+        for (name, _, _, of), out in zip(self._outputs, outputs, strict=True):
+            binding.bind_output(name, "cuda", device.index, of, tuple(out.shape), out.data_ptr())
+        torch.cuda.current_stream(device).synchronize()  # the session has a stream of its own
         self._session.run_with_iobinding(binding)
-        return out
+        return outputs
+
+
+def _array(tensor: Tensor) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
 
 
 class OnnxMaps:
@@ -112,14 +154,13 @@ class OnnxMaps:
     engine: ClassVar[str] = "onnxruntime"
 
     def __init__(self, graphs: Mapping[str, bytes], deceptron: Deceptron, device: str) -> None:
-        n, m = deceptron.config.n, deceptron.config.m
-        widths = {"f": m, "g": n, "adjoint": n}
-        made = {name: Graph(data, device, widths[name]) for name, data in graphs.items()}
+        made = {name: Graph(data, device) for name, data in graphs.items()}
         self.f = made.get("f", deceptron.f)
         self.g = made.get("g", deceptron.g)
         self.derivatives: Derivatives | None = deceptron.derivatives
         if "adjoint" in made:
             self.derivatives = _GraphDerivatives(made["adjoint"], deceptron)
+        self.steps = {name.removeprefix(STEP): graph.all for name, graph in made.items() if name.startswith(STEP)}
 
 
 class _GraphDerivatives:

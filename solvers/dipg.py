@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from solvers.method import Curve, Iterate, Map, Memory, Memoryless, Objective, OneShot, Proposal, charge
+from solvers.method import Cost, Curve, Iterate, Map, Memory, Memoryless, Objective, OneShot, Proposal, charge
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,15 @@ class DIPG(Memoryless):
         """g(y*), where every full step leads."""
         return Reached(one_shot())
 
+    @property
+    def price(self) -> Cost:
+        """Of a curve: anchoring costs one evaluation of g."""
+        return charge(inverse=int(self.anchored))
+
     def propose(self, objective: Objective, at: Iterate, memory: Memory) -> Proposal:
-        """The curve from here; anchoring costs one evaluation of g."""
+        """The curve from here."""
         assert isinstance(memory, Reached)  # noqa: S101  the loop hands back what begin made
         g = objective.inverse
         shift = at.x - g(at.y) if self.anchored else None
         curve = InverseCurve(g, at.y, at.residual, memory.one_shot, shift)
-        return Proposal(curve, memory, charge(inverse=int(self.anchored)))
+        return Proposal(curve, memory, self.price)

@@ -53,21 +53,26 @@ class Armijo:
     halvings: int = 8
     relaxation: float = 1.0
 
-    def search(self, objective: Objective, observation: Tensor, at: Iterate, curve: Curve) -> Found:
-        """Tries ever shorter steps for the rows that still want one; an accepted row is computed no further."""
-        full, accepted = self._try(objective, observation, at, curve.full())
+    def search(
+        self, objective: Objective, observation: Tensor, at: Iterate, curve: Curve, full: Trial, accepted: Tensor
+    ) -> Found:
+        """Tries ever shorter steps for the rows that still want one; an accepted row is computed no further.
+
+        Args:
+            full: the curve's points at alpha = 1; accepted: which rows (B,) take them (`attempt`).
+        """
         alpha = at.x.new_ones(len(at.x), 1)
         if accepted.all():  # the common case, without a copy
             return Found(full, alpha, accepted, None)
         stayed = Trial(at.x, at.y, at.residual, at.misfit)
-        best = _chosen(accepted, full, stayed)
+        best, accepted = _chosen(accepted, full, stayed), accepted.clone()
         shorter = torch.zeros_like(accepted, dtype=torch.long)
         own = (~accepted).nonzero()[:, 0]
         rows = in_fours(own)
         observation, at, curve = observation[rows], at[rows], curve[rows]
         for halving in range(1, self.halvings + 1):
             alpha[rows] *= self.shrink
-            trial, enough = self._try(objective, observation, at, curve(alpha[rows]))
+            trial, enough = self.attempt(objective, observation, at, curve(alpha[rows]))
             shorter[rows] = halving
             _store(best, rows, trial, enough)
             accepted[rows] = enough
@@ -78,7 +83,7 @@ class Armijo:
             rows, observation, at, curve = rows[rest], observation[rest], at[rest], curve[rest]
         return Found(best, alpha, accepted, shorter)
 
-    def _try(self, objective: Objective, observation: Tensor, at: Iterate, aim: Tensor) -> tuple[Trial, Tensor]:
+    def attempt(self, objective: Objective, observation: Tensor, at: Iterate, aim: Tensor) -> tuple[Trial, Tensor]:
         """The point that aiming there leads to, and which rows accept it (B,)."""
         x = objective.project(aim if self.relaxation == 1.0 else at.x + self.relaxation * (aim - at.x))
         y = objective.forward(x)

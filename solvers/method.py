@@ -9,7 +9,7 @@ learned inverse for D-IPG. That is the whole difference between methods.
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
-from typing import ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from torch.func import jvp, vjp
 from models.jacobian import jacobian
 from physics.constraints import Constraint
 from physics.problem import Derivatives
+
+if TYPE_CHECKING:
+    from solvers.step import CompiledStep
 
 Map = Callable[[Tensor], Tensor]
 
@@ -43,7 +46,7 @@ class Objective:
     """The engine below the loop: f with its derivatives, the learned inverse g, the set C, the residual unit w (m,).
 
     Without ``derivatives`` autograd makes them; its overhead counts at batch 1. ``differentiable`` is f as PyTorch
-    knows it, where ``forward`` is another engine's.
+    knows it, where ``forward`` is another engine's; ``compiled`` is a whole step, where the engine has one.
     """
 
     forward: Map
@@ -53,6 +56,7 @@ class Objective:
     scale: Tensor
     derivatives: Derivatives | None = None
     differentiable: Map | None = None
+    compiled: "CompiledStep | None" = None
 
     @cached_property
     def project(self) -> Map:
@@ -65,12 +69,16 @@ class Objective:
         return 1.0 / (self.weight.square() * len(self.weight))
 
     @cached_property
+    def _half_curvature(self) -> Tensor:
+        return 0.5 * self._curvature
+
+    @cached_property
     def _traceable(self) -> Map:
         return self.differentiable or self.forward
 
     def misfit(self, residual: Tensor) -> Tensor:
         """Phi per row from the residual f(x) - y* (B, m)."""
-        return (residual * residual * self._curvature).sum(1) * 0.5
+        return (residual * residual * self._half_curvature).sum(1)
 
     def gradient(self, x: Tensor, residual: Tensor) -> Tensor:
         """grad Phi (B, n) at x (B, n), whose residual is (B, m)."""

@@ -13,6 +13,7 @@ Both end rows that crawl (LEAST_DECREASE), as the published code does. The noise
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache, lru_cache
 from typing import Literal
 
 import torch
@@ -31,6 +32,7 @@ from solvers.lbfgs import LBFGS
 from solvers.line_search import Armijo
 from solvers.method import CHARGES, Method, Objective
 from solvers.solve import Progress, Rules, Solution, Status, solve
+from solvers.step import CompiledStep
 
 Preset = Literal["product", "paper"]
 
@@ -99,21 +101,29 @@ def objective_for(
     """The misfit of a preset through a Deceptron, over the problem's set or a tighter one.
 
     Args:
-        maps: another engine's f and g.
+        maps: another engine's f and g, and its whole steps, which hold in the problem's own set.
     """
     like = deceptron.x_scale
     weight = deceptron.y_scale if preset == "paper" else torch.full_like(deceptron.y_scale, problem.noise_std)
     constraint = problem.constraint if tighter is None else intersect(problem.constraint, tighter)
     scale = torch.tensor(problem.scale).to(like)
     of: Maps = maps or deceptron
-    return Objective(of.f, of.g, constraint, weight, scale, of.derivatives, deceptron.f)
+    run = of.steps.get(preset) if tighter is None else None
+    compiled = None if run is None else CompiledStep(dipg_of(preset), rules_for(preset, problem.m).line_search, run)
+    return Objective(of.f, of.g, constraint, weight, scale, of.derivatives, deceptron.f, compiled)
 
 
+def dipg_of(preset: Preset) -> DIPG:
+    """Published under ``paper``, anchored under ``product``."""
+    return DIPG(anchored=preset == "product")
+
+
+@cache
 def plan_for(method: str, preset: Preset, n: int) -> Plan:
     """The stages of a method's name under a preset, for n unknowns."""
     first = Start.PRIOR if preset == "paper" else Start.ONE_SHOT
     linear: LinearSolver = Dense() if n <= DENSE_UP_TO else ConjugateGradient()
-    dipg = Stage("dipg", DIPG(anchored=preset == "product"), first)
+    dipg = Stage("dipg", dipg_of(preset), first)
     lm = LevenbergMarquardt(linear_solver=linear)
     plans: dict[str, Plan] = {
         "auto": (dipg, Stage("lm", lm, Start.PREVIOUS, AUTO_CAP), Stage("lm", lm, Start.PRIOR, AUTO_CAP)),
@@ -141,34 +151,48 @@ def run_plan(
     Args:
         observation: (B, m); prior_start: (n,), the start of methods without a learned inverse.
     """
-    prior = torch.as_tensor(prior_start).to(objective.scale).expand(len(observation), -1)
+    if not plan or not len(observation):
+        raise ValueError("a plan needs at least one stage, and a batch at least one row")
+    prior = _prior(prior_start, objective.scale).expand(len(observation), -1).clone()
     best: Solution | None = None
     solved_by = torch.zeros(len(observation), dtype=torch.long, device=observation.device)
     for index, stage in enumerate(plan):
-        rows = _open_rows(best, observation)
-        if not len(rows):
+        rows = None if best is None else _open_rows(best)
+        if rows is not None and not len(rows):
             break
-        seen = observation[rows]
-        start = _start(stage.start, objective, seen, prior[rows], None if best is None else best.x[rows])
+        seen, previous = _of(rows, observation), None if best is None else _of(rows, best.x)
+        start = _start(stage.start, objective, seen, _of(rows, prior), previous)
         one_shot = start if stage.start is Start.ONE_SHOT else None
         cap = rules.max_iterations if stage.cap is None else min(stage.cap, rules.max_iterations)
         stage_rules = replace(rules, max_iterations=cap)
         found = solve(objective, seen, start, stage.method, stage_rules, history, progress, one_shot)
         found.cost[:, CHARGES.index("inverse")] += int(one_shot is not None)
-        if best is None:
+        if best is None or rows is None:
             best = found
             continue
         better = found.residual_rms < best.residual_rms[rows]
         solved_by[rows[better]] = index
         best = _merge(best, rows, found, better)
-    if best is None:
-        raise ValueError("a plan needs at least one stage, and a batch at least one row")
+    assert best is not None  # noqa: S101  there was a stage
     return Outcome(best, solved_by)
 
 
-def _open_rows(best: Solution | None, observation: Tensor) -> Tensor:
-    if best is None:
-        return torch.arange(len(observation), device=observation.device)
+def _prior(start: Sequence[float] | Tensor, like: Tensor) -> Tensor:
+    return start.to(like) if isinstance(start, Tensor) else _constant(tuple(start), like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Made once a problem, never changed."""
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
+def _of(rows: Tensor | None, tensor: Tensor) -> Tensor:
+    """Those rows; None is all of them."""
+    return tensor if rows is None else tensor[rows]
+
+
+def _open_rows(best: Solution) -> Tensor:
     unfinished = (best.status == Status.STALLED) | (best.status == Status.MAX_ITERATIONS)
     return in_fours(unfinished.nonzero()[:, 0])
 

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
 from models.rows import in_fours
 from solvers.line_search import Armijo, Found, Trial
-from solvers.method import CHARGES, Cost, Iterate, Memory, Method, Objective, Rows, charge, cost_tensor
+from solvers.method import CHARGES, Cost, Memory, Method, Objective, Rows, charge, cost_tensor
+from solvers.step import Limits, full_step
 
 
 class Status(IntEnum):
@@ -48,6 +50,11 @@ class Rules:
     refinements: int = 0
     least_decrease: float = 0.0
 
+    @cached_property
+    def thresholds(self) -> tuple[float, float]:
+        """The misfit at the tolerance, and the part of a misfit below which a step must come not to stall."""
+        return 0.5 * self.tolerance**2, 1.0 - self.least_decrease
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -71,6 +78,12 @@ class Solution:
     history: Tensor | None = None
 
 
+MOST_UNASKED = 10
+"""Iterations between two looks at who is waiting, where an engine takes several at once."""
+
+FULL_STEP = charge(forward=2, vjp=1)
+"""The gradient's f and adjoint, and f at the trial; what a method proposes costs extra."""
+
 Progress = Callable[[int, int], None]
 """Called after every iteration with (rows finished, rows in all)."""
 
@@ -81,6 +94,7 @@ class _Running(Rows):
 
     Of the rows the first ``own`` count; the others repeat the last of them, to fill a four up (models/rows.py).
     ``reached`` marks rows within the tolerance, ``spare`` counts their refinements left, None where there are none.
+    ``common`` was charged to every row alike, ``cost`` (B, 5) to each its own beyond that, None for nothing.
     """
 
     index: Tensor | None
@@ -89,7 +103,8 @@ class _Running(Rows):
     at: Trial
     reached: Tensor
     spare: Tensor | None
-    cost: Tensor
+    common: Cost
+    cost: Tensor | None
     memory: Memory
 
     @property
@@ -129,13 +144,15 @@ class _Ledger:
 
 def _answer(running: _Running, status: Status, iterations: int) -> Solution:
     booked = torch.where(running.reached, int(Status.CONVERGED), int(status))
-    return Solution(running.at.x, running.at.y, running.rms, booked, torch.full_like(booked, iterations), running.cost)
+    common = cost_tensor(running.common, booked.device)
+    cost = common.expand(len(booked), -1).clone() if running.cost is None else running.cost + common
+    return Solution(running.at.x, running.at.y, running.rms, booked, torch.full_like(booked, iterations), cost)
 
 
 def _blank(running: _Running) -> Solution:
     status = torch.full_like(running.reached, Status.MAX_ITERATIONS, dtype=torch.long)
     x, y, misfit = (torch.empty_like(tensor) for tensor in (running.at.x, running.at.y, running.at.misfit))
-    return Solution(x, y, misfit, status, torch.empty_like(status), torch.empty_like(running.cost))
+    return Solution(x, y, misfit, status, torch.empty_like(status), status.new_empty(len(status), len(CHARGES)))
 
 
 def solve(
@@ -163,10 +180,11 @@ def solve(
     running = ledger.close(first, settled if rules.refinements else settled | first.reached, Status.NONFINITE, 0)
     if running is not None and rules.max_iterations:
         running = _with_memory(running, objective, method, one_shot)
-    for iteration in range(1, rules.max_iterations + 1):
-        if running is None:
-            break
-        running, ended = _advance(running, objective, method, rules)
+    iteration = 0
+    while running is not None and iteration < rules.max_iterations:
+        most = 1 if history else min(MOST_UNASKED, rules.max_iterations - iteration)
+        running, ended, taken = _advance(running, objective, method, rules, most)
+        iteration += taken
         if history:
             trace.append((running.index, running.rms))
         running = ledger.close(running, ended, Status.STALLED, iteration)
@@ -183,10 +201,9 @@ def _begin(objective: Objective, observation: Tensor, start: Tensor, rules: Rule
     y = objective.forward(x)
     residual = y - observation
     at = Trial(x, y, residual, objective.misfit(residual))
-    reached = at.misfit <= 0.5 * rules.tolerance**2
+    reached = at.misfit <= _number(rules.thresholds[0], x.dtype, x.device)
     spare = rules.refinements - reached.long() if rules.refinements else None
-    cost = cost_tensor(charge(forward=1), x.device).repeat(len(x), 1)
-    return _Running(None, len(x), observation, at, reached, spare, cost, Memory())
+    return _Running(None, len(x), observation, at, reached, spare, charge(forward=1), None, Memory())
 
 
 def _with_memory(running: _Running, objective: Objective, method: Method, one_shot: Tensor | None) -> _Running:
@@ -200,35 +217,60 @@ def _with_memory(running: _Running, objective: Objective, method: Method, one_sh
     memory = method.begin(objective, running.at.x, inverted)
     if one_shot is not None or not method.inverses_per_trial:
         return replace(running, memory=memory)
-    spent = cost_tensor(charge(inverse=method.inverses_per_trial), running.cost.device)
-    return replace(running, memory=memory, cost=running.cost + spent)
+    return replace(running, memory=memory, common=_sum(running.common, charge(inverse=method.inverses_per_trial)))
 
 
-def _advance(running: _Running, objective: Objective, method: Method, rules: Rules) -> tuple[_Running, Tensor]:
-    """One iteration of the running rows, and which of them (B,) it ends."""
-    was = running.at
-    at = Iterate(was.x, was.y, was.residual, was.misfit, objective.gradient(was.x, was.residual))
-    proposal = method.propose(objective, at, running.memory)
-    found = rules.line_search.search(objective, running.observation, at, proposal.curve)
-    memory, may_retry = method.learn(proposal.memory, found.alpha, found.accepted)
-    reached = running.reached | (found.at.misfit <= 0.5 * rules.tolerance**2)
-    spent = cost_tensor(_searched(found, method, proposal.cost), was.x.device)
+def _advance(
+    running: _Running, objective: Objective, method: Method, rules: Rules, most: int
+) -> tuple[_Running, Tensor, int]:
+    """One iteration of the running rows, which of them (B,) it ends, and how many it was: ``most`` if uneventful."""
+    search, observation = rules.line_search, running.observation
+    step = full_step(objective, method, search, observation, running.at, running.memory, _limits(running, rules, most))
+    found = search.search(objective, observation, step.at, step.proposal.curve, step.trial, step.enough)
+    memory, may_retry = method.learn(step.proposal.memory, found.alpha, found.accepted)
+    level, pace = (_number(each, found.at.x.dtype, found.at.x.device) for each in rules.thresholds)
+    reached = running.reached | (found.at.misfit <= level)
     spare = None if running.spare is None else running.spare - reached.long()
-    after = _Running(
-        running.index, running.own, running.observation, found.at, reached, spare, running.cost + spent, memory
-    )
-    stalled = found.accepted & (found.at.misfit > (1.0 - rules.least_decrease) * was.misfit)
+    common, cost = _spent(running, _searched(found, method, step.proposal.cost))
+    for _ in range(step.taken - 1):
+        common = _sum(common, _sum(FULL_STEP, step.proposal.cost))
+    after = _Running(running.index, running.own, observation, found.at, reached, spare, common, cost, memory)
+    stalled = found.accepted & (found.at.misfit > pace * step.at.misfit)
     if found.shorter is not None:
         stalled |= ~found.accepted & ~may_retry
     ended = stalled | (reached if running.spare is None else reached & (running.spare == 0))
-    return after, ended
+    return after, ended, step.taken
+
+
+def _limits(running: _Running, rules: Rules, most: int) -> Limits:
+    """Rows on their refinements are counted down one step at a time."""
+    refining = running.spare is not None and bool(running.reached.any())
+    return Limits(1 if refining else most, *rules.thresholds)
+
+
+def _spent(running: _Running, cost: Cost) -> tuple[Cost, Tensor | None]:
+    """What the rows have been charged, alike and each its own, after one more cost."""
+    if all(isinstance(count, int) for count in cost):
+        return _sum(running.common, cost), running.cost
+    own = cost_tensor(cost, running.reached.device)
+    return running.common, own if running.cost is None else running.cost + own
+
+
+def _sum(one: Cost, other: Cost) -> Cost:
+    return tuple(a + b for a, b in zip(one, other, strict=True))
+
+
+@lru_cache(maxsize=256)
+def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """As a tensor (), made once: comparing with a Python number makes one every time."""
+    return torch.tensor(value, dtype=dtype, device=device)
 
 
 def _searched(found: Found, method: Method, proposed: Cost) -> Cost:
     """What one iteration cost: the gradient's f and adjoint, the proposal, and f (and g) at every trial."""
     shorter = 0 if found.shorter is None else found.shorter
-    trials = charge(forward=shorter + 2, vjp=1, inverse=shorter * method.inverses_per_trial)
-    return tuple(a + b for a, b in zip(trials, proposed, strict=True))
+    trials = charge(forward=shorter, inverse=shorter * method.inverses_per_trial)
+    return _sum(_sum(FULL_STEP, proposed), trials)
 
 
 def _joined(trace: list[tuple[Tensor | None, Tensor]], batch: int) -> Tensor:

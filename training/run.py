@@ -13,10 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.checkpoint import Manifest, save
+from models.checkpoint import Manifest, read_manifest, save
 from models.deceptron import Deceptron
+from models.export import store_graphs
 from models.registry import Registry
 from physics.problem import Problem, load_problem
+from solvers.export import export
 from solvers.plans import rules_for
 from training.data import Items, Split, draw, split_of
 from training.evaluate import choose_refinements, evaluate
@@ -62,10 +64,14 @@ def train(
     quiet: bool = False,
     version: int | None = None,
     device: Device = "cpu",
+    graphs: bool = False,
 ) -> Path:
     """Trains once per seed and keeps the first seed's checkpoint; its manifest holds the metrics of all.
 
     Under torchrun all processes train together (training/team.py), and the first one judges and saves.
+
+    Args:
+        graphs: whether to write its graphs for ONNX Runtime as well, where they pay (solvers/export.py).
 
     Returns:
         The checkpoint's directory, ``out/NAME/VERSION``.
@@ -84,6 +90,8 @@ def train(
         if team.leads:
             _judge_and_save(problem, chosen, deceptron, training, out, seed, budget, quiet, spread)
         team.wait()
+    if graphs and team.leads:
+        export(Registry(out), chosen.name, chosen.version)
     return out / chosen.name / str(chosen.version)
 
 
@@ -151,7 +159,10 @@ def recalibrate(name: str, root: Path, version: int | None = None) -> Path:
     moments, ranked = (training.x, training.y), (held_out.x, held_out.y)
     calibration = calibrate(problem, deceptron, manifest.preset, rules, moments, ranked)
     unmeasured = manifest.model_copy(update={"limits": {}})
-    return save(root, unmeasured, deceptron, {"calibration": calibration.tensors(), "examples": loaded.examples})
+    directory = save(root, unmeasured, deceptron, {"calibration": calibration.tensors(), "examples": loaded.examples})
+    if manifest.engine is not None:
+        store_graphs(directory, read_manifest(directory), loaded.graphs, manifest.engine)
+    return directory
 
 
 def examples(problem: Problem, test: Items) -> dict[str, Tensor]:

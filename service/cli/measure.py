@@ -1,5 +1,6 @@
 """`deceptron bench`, `deceptron train` and `deceptron export`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def train(
             for seed in reversed(seeds):
                 click.echo(f"checkpoint: {train_network(recipe, out, seed, budget, resume)}")
             return
-        click.echo(f"checkpoint: {run(recipe, out, seeds, budget, resume, version=version, device=device)}")
+        graphs = budget == "full" and find_spec("onnxruntime") is not None
+        made = run(recipe, out, seeds, budget, resume, version=version, device=device, graphs=graphs)
+        click.echo(f"checkpoint: {made}")
     except UnknownRecipe as error:
         raise click.UsageError(str(error)) from None
     except CannotResume as error:
@@ -69,10 +72,10 @@ def export(names: tuple[str, ...]) -> None:
 
     A minute or so a model. Run it once after training, on a machine like those that will serve.
     """
-    from models.export import export as export_maps
     from models.network_export import export_network
     from models.registry import Registry
     from service.settings import load_settings
+    from solvers.export import export as export_maps
 
     registry = Registry(load_settings().checkpoints)
     for name in names or (*registry.names(), *registry.networks()):

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import export as export_module
 from models.checkpoint import CheckpointError
 from models.engine import EngineUnavailable, Graph, OnnxMaps, require_provider
 from models.registry import LoadedModel, Registry
 from service.settings import CHECKPOINTS
+from solvers import export as export_module
 from solvers.plans import objective_for
 from tests.models.stored import forge, store
 
 SHIPPED = Registry(CHECKPOINTS)
-WITH_GRAPHS = [name for name in SHIPPED.names() if SHIPPED.manifest(name).engine is not None]
+WITH_GRAPHS = [name for name in SHIPPED.names() if SHIPPED.load(name).graphs]
 BATCHES = (1, 2, 7, 1024)
 
 
@@ -52,16 +52,16 @@ def test_export_writes_what_pays_and_says_what_does_not(tmp_path: Path, monkeypa
     """The real export of a small model, with clocks that let the graph of g win and that of f lose."""
     directory = store(tmp_path)
     before = Registry(tmp_path).load("small")
-    monkeypatch.setattr(export_module, "_ratios", lambda loaded, graph, data: [2.0 if graph == "g" else 0.5] * 2)
+    monkeypatch.setattr(export_module, "_pays", lambda speedup, what, pair_of: what in ("g", "solve"))
     record = export_module.export(Registry(tmp_path), "small")
     after = Registry(tmp_path).load("small")
     assert record.default == "onnxruntime"
-    assert record.left_out == {"f": "PyTorch is quicker", "adjoint": "PyTorch is quicker"}
+    assert record.left_out == dict.fromkeys(("step-product", "f", "adjoint"), "PyTorch is quicker")
     assert set(after.graphs) == {"g"}
     assert after.manifest.engine == record
     assert after.manifest.metrics == before.manifest.metrics
     _, y = drawn(after, 7)
-    torch.testing.assert_close(Graph(after.graphs["g"], "cpu", 5)(y), before.deceptron.g(y))
+    torch.testing.assert_close(Graph(after.graphs["g"], "cpu")(y), before.deceptron.g(y))
 
     forge_only_the_bytes = (directory / "g.onnx").read_bytes() + b"\0"
     (directory / "g.onnx").write_bytes(forge_only_the_bytes)
@@ -77,7 +77,7 @@ def test_a_model_that_cannot_be_exported_stays_with_torch(tmp_path: Path, monkey
     monkeypatch.setattr(export_module, "in_its_own_process", lambda *_: ({}, "no export"))
     record = export_module.export(Registry(tmp_path), "small")
     assert record.default == "torch"
-    assert set(record.left_out) == {"f", "g", "adjoint"}
+    assert set(record.left_out) == {"f", "g", "adjoint", "step-product"}
     assert Registry(tmp_path).load("small").graphs == {}
 
 
@@ -92,6 +92,6 @@ def test_graphs_on_a_gpu_take_and_leave_tensors_there() -> None:
     loaded = SHIPPED.load("heat1d")
     _, y = drawn(loaded, 7)
     expected = loaded.deceptron.g(y)
-    found = Graph(loaded.graphs["g"], "cuda", loaded.problem.n)(y.cuda())
+    found = Graph(loaded.graphs["g"], "cuda")(y.cuda())
     assert found.is_cuda
     torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)

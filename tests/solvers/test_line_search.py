@@ -10,7 +10,7 @@ from physics.constraints import Box, Constraint, Unconstrained
 from solvers.dipg import DIPG
 from solvers.gauss_newton import GaussNewton
 from solvers.line_search import Armijo, Found
-from solvers.method import Iterate, Objective, Straight
+from solvers.method import Curve, Iterate, Objective, Straight
 from solvers.solve import Rules, solve
 from tests.solvers.toys import objective, well_posed
 
@@ -25,7 +25,11 @@ def search(rule: Armijo, directions: list[float], of: Objective | None = None) -
     of = of or identity()
     x, target = torch.ones(len(directions), 1).double(), torch.zeros(len(directions), 1).double()
     at = Iterate.at(of, x, target)
-    return rule.search(of, target, at, Straight(x, torch.tensor(directions).double()[:, None]))
+    return searched(rule, of, target, at, Straight(x, torch.tensor(directions).double()[:, None]))
+
+
+def searched(rule: Armijo, of: Objective, observation: Tensor, at: Iterate, curve: Curve) -> Found:
+    return rule.search(of, observation, at, curve, *rule.attempt(of, observation, at, curve.full()))
 
 
 def test_rows_halve_on_their_own() -> None:
@@ -71,7 +75,7 @@ def test_rounding_is_no_decrease() -> None:
     nowhere = torch.tensor([[-2.3e-16, 0.0], [-2.3e-16, -1.0]]).double()
     misfit = Iterate.at(of, x + nowhere, target).misfit
     assert (misfit < at.misfit).all(), "lower, but by the last bit"
-    assert not Armijo().search(of, target, at, Straight(x, nowhere)).accepted.any()
+    assert not searched(Armijo(), of, target, at, Straight(x, nowhere)).accepted.any()
 
 
 def test_trials_are_projected() -> None:
@@ -87,7 +91,7 @@ def test_a_curve_that_is_no_descent_direction_must_still_go_down() -> None:
     at = Iterate.at(of, x, target)
     uphill = torch.tensor([[1.0, -0.9], [1.0, -0.1]]).double()
     assert ((uphill * at.gradient).sum(1) > 0).all()
-    found = Armijo(halvings=3).search(of, target, at, Straight(x, uphill))
+    found = searched(Armijo(halvings=3), of, target, at, Straight(x, uphill))
     assert not found.accepted.any()
 
 
