@@ -23,6 +23,7 @@ SOCKET_TIMEOUT_S = 10.0
 API_SOCKET_TIMEOUT_S = 5.0  # whoever waits for an answer hears soon that there is none
 CONNECT_TIMEOUT_S = 3.0
 API_CONNECTIONS = 64
+POOL_WAIT_S = 30.0  # for a connection that others use: no sign of an outage
 RETRY_AFTER_S = 2.0
 
 log = structlog.get_logger(__name__)
@@ -51,7 +52,7 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         max_connections=API_CONNECTIONS,
-        timeout=API_SOCKET_TIMEOUT_S,
+        timeout=POOL_WAIT_S,
         protocol=2,
         socket_timeout=API_SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,

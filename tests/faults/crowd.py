@@ -57,7 +57,8 @@ def same_key(here: Stand, phase: Phase) -> None:
         phase.faults += 1
         if len(named) != 1 or "answered" in next(iter(named)):
             phase.problems.append(f"one key gave {dict(named.most_common(5))}")
-    phase.remarks.append(f"{TIMES} times {CROWD} POSTs at once with one Idempotency-Key: one job each time.")
+    told = "one job each time" if not phase.problems else "not one job each time"
+    phase.remarks.append(f"{TIMES} times {CROWD} POSTs at once with one Idempotency-Key: {told}.")
 
 
 # -------------------------------------------------------------------------------------------------------- slow clients
