@@ -35,7 +35,7 @@ def handler(wanted: Callable[[], bool]) -> WorkHandler:
     return WorkHandler(Inference(CHECKPOINTS, "cpu"), Deblurring(Networks(CHECKPOINTS, "cpu")), wanted)
 
 
-@pytest.mark.parametrize("method", ["gd", "lm", "lbfgs", "dipg"])
+@pytest.mark.parametrize("method", ["gd", "lm", "lbfgs", "auto"])
 def test_a_solve_stops_between_iterations(method: str) -> None:
     spec = SolveSpec("oscillator", 1, (method,), "product", max_iterations=200, tolerance=1e-9).to_json()
     payload = encode_npy(make_example(3).observation[None])
