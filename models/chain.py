@@ -22,7 +22,7 @@ def chain_jacobian(layers: Iterable[nn.Module], u: Tensor) -> Tensor:
         else:
             raise TypeError(f"no closed form for a {type(layer).__name__}")
         u = layer(u)
-    J = weights.pop().expand(len(u), -1, -1)
+    J = weights.pop().expand(u.shape[0], -1, -1)  # not len(): a trace would take that for a constant
     while weights:
         J = (J * slopes.pop()[:, None]) @ weights.pop()
     return J

@@ -15,6 +15,9 @@ import torch
 from torch import Generator, Tensor
 from torch.func import jvp, vmap
 
+EXACT_UP_TO = 64
+"""Unknowns up to which the Jacobians are made explicit."""
+
 Map = Callable[[Tensor], Tensor]
 
 
@@ -52,6 +55,30 @@ class Composition:
 
         columns: Tensor = vmap(column)(basis)  # (n, B, n): entry [j, b, i] = R_ij of row b
         return columns.permute(1, 2, 0)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the explicit Jacobians say of rows, as one function of tensors; an engine may have it as a graph.
+
+    ``jacobian_f``: x (B, n) -> (B, m, n); ``jacobian_g``: y (B, m) -> (B, n, m); ``scale`` (n,) is the unit of the
+    unknowns, ``y_scale`` (m,) that of the observed values.
+    """
+
+    jacobian_f: Map
+    jacobian_g: Map
+    scale: Tensor
+    y_scale: Tensor
+
+    def __call__(self, x: Tensor, fit: Tensor, observation: Tensor) -> tuple[Tensor, ...]:
+        """||R - I||^2 / n with J_g at the fit and at the observation, the mean square of J_g's change between them
+        (B,) each; J_g at the fit (B, n, m) per unit scale, and R there (B, n, n).
+        """
+        J_f = self.jacobian_f(x) * self.scale
+        at_fit, at_data = (self.jacobian_g(y) / self.scale[:, None] for y in (fit, observation))
+        R = at_fit @ J_f
+        jump = ((at_data - at_fit) * self.y_scale).square().mean((1, 2))
+        return error_from_resolution(R), error_from_resolution(at_data @ J_f), jump, at_fit, R
 
 
 def rademacher(shape: tuple[int, ...], generator: Generator, like: Tensor) -> Tensor:

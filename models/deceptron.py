@@ -160,7 +160,7 @@ class LearnedInverse(nn.Module):
         if self._mirror is not identity:
             return None
         if self.inverse_branch is None:
-            return self.V.expand(len(y), -1, -1)
+            return self.V.expand(y.shape[0], -1, -1)
         return self.V + chain_jacobian(self.inverse_branch, y)
 
 
@@ -187,6 +187,7 @@ class Deceptron(nn.Module):
 
     engine: ClassVar[str] = "torch"
     steps: ClassVar[Mapping[str, Callable[..., Sequence[Tensor]]]] = {}  # the loop takes them map by map
+    inspection: ClassVar[Callable[..., Sequence[Tensor]] | None] = None
     x_shift: Tensor
     x_scale: Tensor
     y_shift: Tensor
@@ -242,6 +243,11 @@ class Deceptron(nn.Module):
         single = self.config.architecture == "layer" or not self.config.hidden
         affine = self.config.architecture == "residual" or self.config.activation == "identity"
         return single and affine
+
+    @property
+    def affine(self) -> bool:
+        """Whether both f and g surely are: f is learned, and linear like g."""
+        return not self._physics and self.linear
 
     def layers(self) -> list[DeceptronLayer]:
         """The (W, b, V, c) layers, for starts and penalties; empty where f is the physics."""

@@ -1,8 +1,8 @@
 """The engine under f and g: PyTorch, or ONNX Runtime on graphs of the same maps that lie beside a checkpoint.
 
 A graph has a free batch dimension: ``f`` x -> y, ``g`` y -> x, ``adjoint`` x, v -> J_f(x)^T v, ``step-PRESET`` a whole
-step of D-IPG (`solvers.step`) under a preset in the problem's own set C. A checkpoint may have any of
-them; PyTorch does the rest.
+step of D-IPG (`solvers.step`) under a preset in the problem's own set C, ``inspection`` the composition error and its
+Jacobians (`models.composition`). A checkpoint may have any of them; PyTorch does the rest.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +20,7 @@ from models.deceptron import Deceptron
 from physics.problem import Derivatives
 
 STEP = "step-"
+INSPECTION = "inspection"
 PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": ("CPUExecutionProvider", {}),
     "cuda": ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}),
@@ -60,6 +61,11 @@ class Maps(Protocol):
     @property
     def steps(self) -> Mapping[str, Tensors]:
         """By preset, a whole step of D-IPG in the problem's set, where the engine has it as one."""
+        ...
+
+    @property
+    def inspection(self) -> Tensors | None:
+        """`models.composition.Inspection` of f and g, where the engine has it as one."""
         ...
 
 
@@ -160,6 +166,7 @@ class OnnxMaps:
         self.derivatives: Derivatives | None = deceptron.derivatives
         if "adjoint" in made:
             self.derivatives = _GraphDerivatives(made["adjoint"], deceptron)
+        self.inspection: Tensors | None = made[INSPECTION].all if INSPECTION in made else None
         self.steps = {name.removeprefix(STEP): graph.all for name, graph in made.items() if name.startswith(STEP)}
 
 

@@ -55,7 +55,7 @@ class Propagator:
 
     def jacobian(self, x: Tensor) -> Tensor:
         """A for every row, (B, m, n), not copied."""
-        return self._constants.like(x)[1].expand(len(x), -1, -1)
+        return self._constants.like(x)[1].expand(x.shape[0], -1, -1)
 
 
 def heat1d(n: int = 64) -> Problem:

@@ -214,7 +214,10 @@ class Inference:
 
     def _read(self, model: str, version: int) -> _Ready:
         try:
-            judge = Judge.of(self.registry.load(model, version))
+            loaded = self.registry.load(model, version)
+            loaded.deceptron.to(self.device)
+            maps = maps_of(loaded, self._engine, self.device)
+            judge = Judge.of(loaded, maps.inspection)
         except UnknownCheckpoint as error:
             raise UnknownModel(str(error)) from error
         except (CheckpointError, UnknownProblem) as error:
@@ -223,10 +226,7 @@ class Inference:
             raise ModelUnusable(
                 f"model {model!r}: its calibration lacks {error}; run `deceptron recalibrate {model}`"
             ) from error
-        loaded = judge.loaded
-        loaded.deceptron.to(self.device)
-        rows = RowsAtOnce.that_fit(loaded.problem.n, loaded.problem.m, self.device)
-        return _Ready(judge, maps_of(loaded, self._engine, self.device), rows)
+        return _Ready(judge, maps, RowsAtOnce.that_fit(loaded.problem.n, loaded.problem.m, self.device))
 
 
 class NotAtHand(LookupError):

@@ -6,7 +6,7 @@ from pathlib import Path
 import structlog
 import torch
 
-from trust.jacobians import EXACT_UP_TO
+from models.composition import EXACT_UP_TO
 
 MOST_ROWS = 4096
 SHARE = 0.25  # of the memory that is free at start: other workers want some too

@@ -1,4 +1,4 @@
-"""`deceptron export`: graphs of g, of D-IPG's whole step, of the adjoint and of f beside a checkpoint, where they pay.
+"""`deceptron export`: graphs of g, D-IPG's whole step, the composition error, the adjoint and f, where they pay.
 
 They are traced and written by a process of their own (``python -m solvers.export DIRECTORY FOLDER``). Tracing goes
 through make_fx, so that derivatives are graphs like everything else.
@@ -15,16 +15,19 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import EngineRecord
+from models.composition import EXACT_UP_TO, Inspection
 from models.deceptron import Deceptron
-from models.engine import STEP, Graph, Maps, OnnxMaps, Tensors, one_thread
+from models.engine import INSPECTION, STEP, Graph, Maps, OnnxMaps, Tensors, one_thread
 from models.export import in_its_own_process, limit_own_time, store_graphs
 from models.registry import LoadedModel, Registry
+from models.rows import FOUR
 from solvers.plans import dipg_of, objective_for, plan_for, rules_for, run_plan
 from solvers.step import ONE, numbers_of, step_of_tensors
 
 MOST_BYTES = 4 << 20  # a model whose matrices are that large is bound by them, whatever calls them
 BATCHES = (1, 256)
 BUDGET_CPU_S = 0.5
+ALONE = (slice(0, FOUR), slice(1, 1 + FOUR), slice(FOUR, 3 * FOUR))
 TRACED_BATCH = 3  # not 1: that would be taken for a constant
 
 
@@ -41,11 +44,12 @@ def export(registry: Registry, name: str, version: int | None = None) -> EngineR
         if graph not in written:
             left_out[graph] = reason
             continue
-        pays = _pays(speedup, graph, partial(_calls, loaded, graph, written[graph]))
-        if pays:
-            graphs[graph] = written[graph]
-        else:
+        if not _pays(speedup, graph, partial(_calls, loaded, graph, written[graph])):
             left_out[graph] = "PyTorch is quicker"
+        elif not _rows_are_alone(loaded, graph, written[graph]):
+            left_out[graph] = "a row's figures depend on where it stands in the batch"
+        else:
+            graphs[graph] = written[graph]
     if sum(map(len, graphs.values())) > MOST_BYTES:
         left_out |= dict.fromkeys(graphs, f"together they hold more than {MOST_BYTES >> 20} MiB")
         graphs = {}
@@ -57,7 +61,21 @@ def export(registry: Registry, name: str, version: int | None = None) -> EngineR
 
 def graphs_of(loaded: LoadedModel) -> tuple[str, ...]:
     """In the order in which they are written: those that may never end come last."""
-    return ("g", STEP + loaded.manifest.preset, "adjoint", "f")
+    exact = loaded.problem.n <= EXACT_UP_TO and not loaded.deceptron.affine
+    return ("g", STEP + loaded.manifest.preset, *exact * (INSPECTION,), "adjoint", "f")
+
+
+def _rows_are_alone(loaded: LoadedModel, graph: str, data: bytes) -> bool:
+    """Whether rows come out equal to the bit in whole fours of other rows (models/rows.py); steps stop together."""
+    if graph.startswith(STEP):
+        return True
+    run, (_, arguments) = Graph(data, "cpu").all, map_and_arguments(loaded, graph, 3 * FOUR)
+    whole, parts = run(*arguments), (run(*(each[rows] for each in arguments)) for rows in ALONE)
+    return all(
+        torch.equal(out[rows], own)
+        for rows, part in zip(ALONE, parts, strict=True)
+        for out, own in zip(whole, part, strict=True)
+    )
 
 
 def _pays(speedup: dict[str, float], what: str, pair_of: Callable[[int], tuple[Callable[[], object], ...]]) -> bool:
@@ -114,6 +132,8 @@ def map_and_arguments(loaded: LoadedModel, graph: str, batch: int) -> tuple[Call
     x = loaded.deceptron.g(y)
     if graph.startswith(STEP):
         return _step(loaded, y)
+    if graph == INSPECTION:
+        return _inspection(loaded), (x, loaded.deceptron.f(x), y)
     if graph == "adjoint":
         return _adjoint(loaded.deceptron), (x, y)
     return (loaded.deceptron.f, (x,)) if graph == "f" else (loaded.deceptron.g, (y,))
@@ -128,6 +148,11 @@ def _step(loaded: LoadedModel, y: Tensor) -> tuple[Tensors, tuple[Tensor, ...]]:
     residual = reached - y
     arguments = (x, reached, residual, objective.misfit(residual), y, objective.inverse(y))
     return step_of_tensors(objective, dipg_of(preset), rules_for(preset, problem.m).line_search), arguments
+
+
+def _inspection(loaded: LoadedModel) -> Inspection:
+    model = loaded.deceptron
+    return Inspection(model.jacobian_f, model.jacobian_g, torch.tensor(loaded.problem.scale), model.y_scale)
 
 
 def _adjoint(deceptron: Deceptron) -> Callable[[Tensor, Tensor], Tensor]:

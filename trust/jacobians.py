@@ -17,10 +17,18 @@ import torch
 from torch import Generator, Tensor
 from torch.func import vmap
 
-from models.composition import Composition, Map, error_from_resolution, mean_and_error, rademacher
+from models.composition import (
+    EXACT_UP_TO,
+    Composition,
+    Inspection,
+    Map,
+    error_from_resolution,
+    mean_and_error,
+    rademacher,
+)
+from models.engine import Tensors
 from models.jacobian import jacobian
 
-EXACT_UP_TO = 64
 PROBES = 8
 PROBE_SEED = 20251121
 ROWS_AT_ONCE, PROBED_ROWS_AT_ONCE = 256, 16  # a probed row travels PROBES times
@@ -47,6 +55,7 @@ class Inspector:
         scale: typical size of each unknown (n,); y_scale: unit of the observed values (m,), for the jump.
         jacobian_f, jacobian_g: x (B, n) -> (B, m, n) and y (B, m) -> (B, n, m); autograd's where they are not given.
         affine: whether both Jacobians are the same everywhere.
+        graph: another engine's form of the exact inspection, where it has one.
     """
 
     f: Map
@@ -56,6 +65,7 @@ class Inspector:
     jacobian_f: Map | None = None
     jacobian_g: Map | None = None
     affine: bool = False
+    graph: Tensors | None = None
 
     @property
     def exact(self) -> bool:
@@ -89,16 +99,15 @@ class Inspector:
     def _constant(self) -> tuple[Tensor, Tensor]:
         """J_g (1, n, m) and R (1, n, n), the same everywhere."""
         zero = torch.zeros_like(self.scale)[None]
-        J_g = self._jacobian_g(self.f(zero))
-        return J_g, J_g @ self._jacobian_f(zero)
+        fit = self.f(zero)
+        *_, J_g, R = self._inspection(zero, fit, fit)
+        return J_g, R
 
-    def _jacobian_f(self, x: Tensor) -> Tensor:
-        J = jacobian(self.f, x, len(self.y_scale)) if self.jacobian_f is None else self.jacobian_f(x)
-        return J * self.scale
-
-    def _jacobian_g(self, y: Tensor) -> Tensor:
-        J = jacobian(self.g, y, len(self.scale)) if self.jacobian_g is None else self.jacobian_g(y)
-        return J / self.scale[:, None]
+    @cached_property
+    def _inspection(self) -> Tensors:
+        jacobian_f = self.jacobian_f or (lambda x: jacobian(self.f, x, len(self.y_scale)))
+        jacobian_g = self.jacobian_g or (lambda y: jacobian(self.g, y, len(self.scale)))
+        return self.graph or Inspection(jacobian_f, jacobian_g, self.scale, self.y_scale)
 
     def _exact(self, x: Tensor, fit: Tensor, observation: Tensor) -> Inspected:
         nothing, count = torch.zeros(len(x), dtype=x.dtype, device=x.device), len(x)
@@ -107,12 +116,8 @@ class Inspector:
             error = error_from_resolution(R).expand(count)
             scores = torch.stack([error, error, nothing], dim=1)
             return Inspected(scores, nothing, J_g.expand(count, -1, -1), R.expand(count, -1, -1))
-        J_f = self._jacobian_f(x)
-        at_fit, at_data = self._jacobian_g(torch.cat([fit, observation])).split(count)
-        R = at_fit @ J_f
-        jump = ((at_data - at_fit) * self.y_scale).square().mean((1, 2))
-        scores = torch.stack([error_from_resolution(R), error_from_resolution(at_data @ J_f), jump], dim=1)
-        return Inspected(scores, nothing, at_fit, R)
+        published, observed, jump, J_g, R = self._inspection(x, fit, observation)
+        return Inspected(torch.stack([published, observed, jump], dim=1), nothing, J_g, R)
 
     def _probed(self, x: Tensor, fit: Tensor, observation: Tensor) -> Inspected:
         """The same scores by Hutchinson probes, with the standard error of rjcp."""

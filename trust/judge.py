@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from models.engine import Tensors
 from models.registry import LoadedModel
 from solvers.method import Objective
 from trust.calibration import Calibration
@@ -20,10 +21,14 @@ class Judge:
     scorer: Scorer
 
     @classmethod
-    def of(cls, loaded: LoadedModel) -> "Judge":
-        """Of a model from the registry; raises KeyError when its calibration lacks something."""
+    def of(cls, loaded: LoadedModel, inspection: Tensors | None = None) -> "Judge":
+        """Of a model from the registry; raises KeyError when its calibration lacks something.
+
+        Args:
+            inspection: another engine's `models.composition.Inspection` of the model.
+        """
         calibration = Calibration.from_tensors(loaded.calibration)
-        scorer = Scorer(loaded.problem, loaded.deceptron, calibration.observed, calibration.spread)
+        scorer = Scorer(loaded.problem, loaded.deceptron, calibration.observed, calibration.spread, inspection)
         return cls(loaded, calibration, scorer)
 
     def score(self, objective: Objective, x: Tensor, fit: Tensor, observation: Tensor) -> Scored:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from models.deceptron import Deceptron
+from models.engine import Tensors
 from physics.problem import Problem
 from solvers.method import Objective
 from trust.jacobians import Inspected, Inspector
@@ -68,20 +69,24 @@ class Scored:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model, and the training items' moments, ready to score answers."""
+    """A model, and the training items' moments, ready to score answers.
+
+    ``inspection`` is another engine's `models.composition.Inspection` of it, where there is one.
+    """
 
     problem: Problem
     deceptron: Deceptron
     observed: Observed
     spread: Spread
+    inspection: Tensors | None = None
 
     @cached_property
     def inspector(self) -> Inspector:
         """f and g, with what of their Jacobians is constant."""
         model = self.deceptron
         scale = torch.tensor(self.problem.scale).to(model.x_scale)
-        affine = not self._is_physics and model.linear
-        return Inspector(model.f, model.g, scale, model.y_scale, model.jacobian_f, model.jacobian_g, affine)
+        jacobians = (model.jacobian_f, model.jacobian_g)
+        return Inspector(model.f, model.g, scale, model.y_scale, *jacobians, model.affine, self.inspection)
 
     @cached_property
     def _baseline(self) -> Tensor:

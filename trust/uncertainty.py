@@ -15,8 +15,8 @@ import torch
 from torch import Generator, Tensor
 from torch.func import vmap
 
-from models.composition import Composition, rademacher
-from trust.jacobians import EXACT_UP_TO, Inspected, Inspector
+from models.composition import EXACT_UP_TO, Composition, rademacher
+from trust.jacobians import Inspected, Inspector
 
 COVERAGE = 0.90
 NORMAL_90 = 1.6448536269514722

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import CheckpointError
-from models.engine import EngineUnavailable, Graph, OnnxMaps, require_provider
+from models.engine import INSPECTION, EngineUnavailable, Graph, OnnxMaps, require_provider
 from models.registry import LoadedModel, Registry
 from service.settings import CHECKPOINTS
 from solvers import export as export_module
+from solvers.export import map_and_arguments
 from solvers.plans import objective_for
 from tests.models.stored import forge, store
 
@@ -46,6 +47,17 @@ def test_graphs_are_the_maps_they_stand_for(name: str) -> None:
             assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
+@pytest.mark.parametrize("name", [name for name in WITH_GRAPHS if INSPECTION in SHIPPED.load(name).graphs])
+@pytest.mark.parametrize("batch", [4, 256])
+def test_the_graph_of_the_composition_error_is_the_inspection(name: str, batch: int) -> None:
+    loaded = SHIPPED.load(name)
+    run, arguments = map_and_arguments(loaded, INSPECTION, batch)
+    found = Graph(loaded.graphs[INSPECTION], "cpu").all(*arguments)
+    for expected, other in zip(run(*arguments), found, strict=True):
+        assert other.shape == expected.shape
+        assert (other - expected).abs().max() <= 2e-5 * expected.abs().max()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_export_writes_what_pays_and_says_what_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +68,7 @@ def test_export_writes_what_pays_and_says_what_does_not(tmp_path: Path, monkeypa
     record = export_module.export(Registry(tmp_path), "small")
     after = Registry(tmp_path).load("small")
     assert record.default == "onnxruntime"
-    assert record.left_out == dict.fromkeys(("step-product", "f", "adjoint"), "PyTorch is quicker")
+    assert record.left_out == dict.fromkeys(("step-product", INSPECTION, "f", "adjoint"), "PyTorch is quicker")
     assert set(after.graphs) == {"g"}
     assert after.manifest.engine == record
     assert after.manifest.metrics == before.manifest.metrics
@@ -77,7 +89,7 @@ def test_a_model_that_cannot_be_exported_stays_with_torch(tmp_path: Path, monkey
     monkeypatch.setattr(export_module, "in_its_own_process", lambda *_: ({}, "no export"))
     record = export_module.export(Registry(tmp_path), "small")
     assert record.default == "torch"
-    assert set(record.left_out) == {"f", "g", "adjoint", "step-product"}
+    assert set(record.left_out) == set(export_module.graphs_of(Registry(tmp_path).load("small")))
     assert Registry(tmp_path).load("small").graphs == {}
 
 
