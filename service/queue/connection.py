@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 import redis.asyncio
@@ -58,7 +59,24 @@ def connect_async(url: str) -> redis.asyncio.Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=AsyncRetry(NoBackoff(), 1, (RedisConnectionError,)),
     )
+    pool.connection_class = _guarded(pool.connection_class)
     return redis.asyncio.Redis.from_pool(pool)
+
+
+class _Guard:
+    """Of an asyncio connection: uvloop answers a write to what was closed a moment ago by RuntimeError."""
+
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        try:
+            await super().send_packed_command(*args, **options)  # type: ignore[misc]
+        except RuntimeError as error:
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
+            raise RedisConnectionError(f"the connection was lost: {error}") from error
+
+
+def _guarded(of: type) -> type:
+    """The class of connections of a URL's scheme (TCP, TLS, socket file), guarded."""
+    return type(f"Guarded{of.__name__}", (_Guard, of), {})
 
 
 def is_outage(error: Exception) -> bool:

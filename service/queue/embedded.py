@@ -171,7 +171,7 @@ class EmbeddedServer:
             f"logfile {_quoted(self._log_path)}",
             "daemonize no",
             "appendonly yes",
-            "appendfsync everysec",
+            "appendfsync always",
             'save ""',
             "maxmemory-policy noeviction",
             f"maxmemory {self._memory_bytes}",

@@ -108,8 +108,11 @@ class Load:
 
     def _compare(self, one: Accepted, outcome: str) -> str:
         first, second = (self._get(f"/jobs/{one.job}/result", {"accept": "application/x-npy"}) for _ in range(2))
+        for answer in (first, second):
+            if answer.status_code != 200:
+                return f"no result ({answer.status_code}: {answer.text[:200]})"
         if first.content != second.content:
-            return "two different results"
+            return f"two different results ({len(first.content)} and {len(second.content)} bytes)"
         x, expected = decode_npy(first.content), self.known.x[one.rows]
         answered = np.isfinite(x).all(axis=1)
         wrong = np.abs(x[answered] - expected[answered]).max(initial=0.0)

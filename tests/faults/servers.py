@@ -11,7 +11,7 @@ from pathlib import Path
 
 import redis
 
-OPTIONS = ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"]
+OPTIONS = ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
 
 
 def binaries() -> dict[str, Path]:

@@ -48,7 +48,7 @@ def test_it_is_set_to_keep_what_it_was_given(folder: Path) -> None:
         assert server.alive()
         assert server.owned
         names = ("appendonly", "appendfsync", "save", "maxmemory-policy", "maxmemory", "port")
-        assert [setting(server.url, name) for name in names] == ["yes", "everysec", "", "noeviction", "0", "0"]
+        assert [setting(server.url, name) for name in names] == ["yes", "always", "", "noeviction", "0", "0"]
         assert server.url.startswith("unix://")
         assert stat.S_IMODE((folder / "queue.sock").stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / "server.json").stat().st_mode) == 0o600
