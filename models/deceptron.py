@@ -149,6 +149,7 @@ class LearnedInverse(nn.Module):
         nn.init.kaiming_uniform_(self.V, a=5**0.5)
         self.inverse_branch = mlp((m, *hidden, n), activation) if hidden else None
         self._mirror = identity if residual else ACTIVATIONS[activation][1]
+        self.residual = residual
 
     def g(self, y: Tensor) -> Tensor:
         """(B, m) -> (B, n)."""
@@ -157,7 +158,7 @@ class LearnedInverse(nn.Module):
 
     def jacobian_g(self, y: Tensor) -> Tensor | None:
         """V + J_G, (B, n, m); None where the linear part has an activation."""
-        if self._mirror is not identity:
+        if not self.residual:
             return None
         if self.inverse_branch is None:
             return self.V.expand(y.shape[0], -1, -1)
@@ -243,6 +244,13 @@ class Deceptron(nn.Module):
         single = self.config.architecture == "layer" or not self.config.hidden
         affine = self.config.architecture == "residual" or self.config.activation == "identity"
         return single and affine
+
+    @property
+    def closed_jacobians(self) -> bool:
+        """Whether the Jacobians of f and g are both known in closed form."""
+        layered = isinstance(self.pair, ResidualDeceptron)
+        of_f = self.derivatives is not None if self._physics else layered
+        return of_f and (layered or (isinstance(self.pair, LearnedInverse) and self.pair.residual))
 
     @property
     def affine(self) -> bool:

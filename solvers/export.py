@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.checkpoint import EngineRecord
 from models.composition import EXACT_UP_TO, Inspection
-from models.deceptron import Deceptron
+from models.deceptron import Deceptron, DeceptronConfig
 from models.engine import INSPECTION, STEP, Graph, Maps, OnnxMaps, Tensors, one_thread
 from models.export import in_its_own_process, limit_own_time, store_graphs
 from models.registry import LoadedModel, Registry
@@ -28,7 +28,6 @@ MOST_BYTES = 4 << 20  # a model whose matrices are that large is bound by them, 
 BATCHES = (1, 256)
 BUDGET_CPU_S = 0.5
 ALONE = (slice(0, FOUR), slice(1, 1 + FOUR), slice(FOUR, 3 * FOUR))
-TRACED_BATCH = 3  # not 1: that would be taken for a constant
 
 
 @one_thread()
@@ -44,10 +43,8 @@ def export(registry: Registry, name: str, version: int | None = None) -> EngineR
         if graph not in written:
             left_out[graph] = reason
             continue
-        if not _pays(speedup, graph, partial(_calls, loaded, graph, written[graph])):
-            left_out[graph] = "PyTorch is quicker"
-        elif not _rows_are_alone(loaded, graph, written[graph]):
-            left_out[graph] = "a row's figures depend on where it stands in the batch"
+        if against := _reason_against(loaded, graph, written[graph], speedup):
+            left_out[graph] = against
         else:
             graphs[graph] = written[graph]
     if sum(map(len, graphs.values())) > MOST_BYTES:
@@ -61,8 +58,18 @@ def export(registry: Registry, name: str, version: int | None = None) -> EngineR
 
 def graphs_of(loaded: LoadedModel) -> tuple[str, ...]:
     """In the order in which they are written: those that may never end come last."""
-    exact = loaded.problem.n <= EXACT_UP_TO and not loaded.deceptron.affine
+    exact = loaded.problem.n <= EXACT_UP_TO and loaded.deceptron.closed_jacobians and not loaded.deceptron.affine
     return ("g", STEP + loaded.manifest.preset, *exact * (INSPECTION,), "adjoint", "f")
+
+
+def _reason_against(loaded: LoadedModel, graph: str, data: bytes, speedup: dict[str, float]) -> str:
+    """Why not to keep a graph; empty where it is kept. A physics of somebody's own may not trace for any batch size."""
+    try:
+        if not _pays(speedup, graph, partial(_calls, loaded, graph, data)):
+            return "PyTorch is quicker"
+        return "" if _rows_are_alone(loaded, graph, data) else "a row's figures depend on where it stands in the batch"
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base
+        return f"its graph does not run: {str(error).splitlines()[0]}"
 
 
 def _rows_are_alone(loaded: LoadedModel, graph: str, data: bytes) -> bool:
@@ -161,11 +168,17 @@ def _adjoint(deceptron: Deceptron) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda x, v: torch.func.vjp(deceptron.f, x)[1](v)[0]
 
 
+def traced_batch(config: DeceptronConfig) -> int:
+    """A batch size that no other dimension has: tracing takes equal sizes for one, and 1 for a constant."""
+    others = {config.n, config.m, *config.hidden, *config.grid}
+    return next(size for size in range(2, 2 + len(others) + 1) if size not in others)
+
+
 def write_graph(loaded: LoadedModel, graph: str, out: Path) -> None:
     """Traces one map and writes it as ONNX with a free batch dimension."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    run, arguments = map_and_arguments(loaded, graph, TRACED_BATCH)
+    run, arguments = map_and_arguments(loaded, graph, traced_batch(loaded.deceptron.config))
     run(*arguments)  # constants are cast at the first call, and kept
 
     def one(u: Tensor) -> object:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import CheckpointError
+from models.deceptron import DeceptronConfig
 from models.engine import INSPECTION, EngineUnavailable, Graph, OnnxMaps, require_provider
 from models.registry import LoadedModel, Registry
 from service.settings import CHECKPOINTS
@@ -91,6 +92,22 @@ def test_a_model_that_cannot_be_exported_stays_with_torch(tmp_path: Path, monkey
     assert record.default == "torch"
     assert set(record.left_out) == set(export_module.graphs_of(Registry(tmp_path).load("small")))
     assert Registry(tmp_path).load("small").graphs == {}
+
+
+def test_a_graph_that_does_not_run_is_left_out_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(tmp_path)
+    foreign = SHIPPED.load("oscillator").graphs["adjoint"]
+    monkeypatch.setattr(export_module, "in_its_own_process", lambda *_: ({"g": foreign}, "no export"))
+    record = export_module.export(Registry(tmp_path), "small")
+    assert record.left_out["g"].startswith("its graph does not run: ")
+    assert record.default == "torch"
+
+
+def test_tracing_takes_a_batch_size_that_is_no_other_size() -> None:
+    for name in SHIPPED.names():
+        config = SHIPPED.load(name).deceptron.config
+        assert export_module.traced_batch(config) not in {1, config.n, config.m, *config.hidden, *config.grid}
+    assert export_module.traced_batch(DeceptronConfig(2, 3, hidden=(4,))) == 5
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
