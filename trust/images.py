@@ -22,7 +22,7 @@ from models.deblurring import deblur
 from models.deceptronnet import ImageNetwork
 from physics.blur import Blur
 from physics.wiener import Wiener, photograph_like
-from trust.ranks import conformal_p
+from trust.ranks import conformal_p, p_values_by_column
 from trust.verdict import SUSPECT_BELOW, verdict
 
 IMAGE_SCORES = ("rjcp_over_floor", "residual_to_noise", "residual_correlation", "statistics")
@@ -54,7 +54,7 @@ class ImageCalibration:
     def of(cls, scores: Tensor, mean: Tensor, whitener: Tensor) -> "ImageCalibration":
         """Ranks the crops among themselves; each stands among the others."""
         ascending = scores.double().sort(0).values.contiguous()
-        p_values = _p_values(ascending, scores)
+        p_values = p_values_by_column(ascending, scores.double())
         p_values = (p_values * (len(scores) + 1) - 1) / len(scores)
         return cls(ascending, fisher_sum(p_values).sort().values, mean, whitener)
 
@@ -95,7 +95,7 @@ def judge_image(
     for image, observed in zip(x.split(1), y.split(1), strict=True):
         rjcp, floor = composition_error(network, image, observed, blur, noise_std)
         scores = _scores(image, observed, blur, noise_std, rjcp / max(floor, 1e-12), calibration)
-        each = _p_values(calibration.scores, scores[None])
+        each = p_values_by_column(calibration.scores, scores[None].double())
         p = conformal_p(calibration.fisher, fisher_sum(each)).item()
         p_values = dict(zip(IMAGE_SCORES, each[0].tolist(), strict=True))
         found.append(
@@ -182,12 +182,6 @@ def _scores(
 def fisher_sum(p_values: Tensor) -> Tensor:
     """-2 sum log p over the columns of (B, S): (B,)."""
     return -2.0 * p_values.log().sum(1)
-
-
-def _p_values(ascending: Tensor, scores: Tensor) -> Tensor:
-    """(B, S) against ascending columns (N, S)."""
-    columns = zip(ascending.T.contiguous(), scores.double().T.contiguous(), strict=True)
-    return torch.stack([conformal_p(known, own) for known, own in columns], dim=1)
 
 
 def _reasons(p_value: float, p_values: dict[str, float]) -> list[str]:
