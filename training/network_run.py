@@ -22,8 +22,8 @@ from training.images import Blurred, PaperImages, Photographs
 from training.network_recipes import NETWORK_RECIPES, NetworkRecipe
 from training.network_trainer import NetworkTrainer, mean_square_error
 from training.photographs import Use, scenes
+from training.resume import CannotResume
 from training.run import git_commit
-from training.trainer import CannotResume
 from trust.images import ImageCalibration, calibrate_images
 
 VALIDATION_SEED, CALIBRATION_SEED = 1, 2

@@ -4,7 +4,6 @@ Batch i of a run is the same whether or not the run was interrupted before it: i
 (seed, i). A run that is ended by its time limit is not repeatable to the digit; the manifest says how far it came.
 """
 
-import hashlib
 import math
 import sys
 import time
@@ -13,18 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
 from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
-from models.checkpoint import write_atomically
 from models.deceptronnet import DeceptronNet, ImageNetwork, network_of
 from models.registry import LoadedNetwork
 from training.images import Blurred, Source
 from training.network_recipes import NetworkRecipe
-from training.trainer import LOG_INTERVAL_S, CannotResume
+from training.resume import read_resume, under, write_resume
+from training.trainer import LOG_INTERVAL_S
 
 SAVE_EVERY_S = 120.0
 FLOOR = 1e-7  # of a mean square error under the logarithm: 70 dB
@@ -118,32 +114,22 @@ class NetworkTrainer:
             tensors |= {f"adam.{i}.{name}": value for name, value in self._adam.state[parameter].items()}
         tensors["batches"] = torch.tensor(self.batches_done)
         tensors["spent_s"] = torch.tensor(self.spent_s, dtype=torch.float64)
-        tensors["run"] = self._fingerprint()
-        self.resume_file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.resume_file, save_safetensors({n: t.detach().contiguous() for n, t in tensors.items()}))
+        write_resume(self.resume_file, self._run, tensors)
 
     def _restore(self) -> None:
-        try:
-            tensors = load_safetensors(self.resume_file.read_bytes())
-        except (SafetensorError, OSError) as error:
-            raise CannotResume(f"{self.resume_file}: damaged ({error}); remove it, or start with --restart") from error
-        if not torch.equal(tensors.get("run", torch.empty(0)), self._fingerprint()):
-            raise CannotResume(
-                f"{self.resume_file}: from another seed, or from this recipe before it changed; remove it, or start "
-                "with --restart"
-            )
-        self.network.load_state_dict(_under("model.", tensors))
-        self.averaged.load_state_dict(_under("mean.", tensors))
+        tensors = read_resume(self.resume_file, self._run)
+        self.network.load_state_dict(under("model.", tensors))
+        self.averaged.load_state_dict(under("mean.", tensors))
         for i, parameter in enumerate(self._parameters):
-            self._adam.state[parameter] = dict(_under(f"adam.{i}.", tensors))
+            self._adam.state[parameter] = dict(under(f"adam.{i}.", tensors))
         self.batches_done, self.spent_s = int(tensors["batches"]), float(tensors["spent_s"])
 
-    def _fingerprint(self) -> Tensor:
-        """Which run this is: a digest of what decides it, its length aside."""
+    @property
+    def _run(self) -> str:
+        """What decides the outcome, its length aside."""
         recipe = self.recipe
         run = f"{recipe.name} {recipe.version} {recipe.network!r} {recipe.loss} seed {self.seed}"
-        run += f" from version {recipe.starts_from}" if recipe.starts_from else ""
-        return torch.tensor(list(hashlib.sha256(run.encode()).digest()), dtype=torch.uint8)
+        return run + (f" from version {recipe.starts_from}" if recipe.starts_from else "")
 
 
 def loss_of(steps: Sequence[Tensor], blurred: Blurred, recipe: NetworkRecipe) -> Tensor:
@@ -167,7 +153,3 @@ def _loss(errors: Tensor, kind: str) -> Tensor:
 def _schedule(progress: float, batch: int, warm_up: int) -> float:
     rising = min(1.0, (batch + 1) / warm_up)
     return rising * (LAST_RATE + (1.0 - LAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -4,7 +4,6 @@ Batch i of a run is the same whether or not the run was interrupted before it: i
 generator seeded by (seed, i), and the optimiser's moments travel in the resume file.
 """
 
-import hashlib
 import sys
 import time
 from collections.abc import Iterator
@@ -12,28 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
 from torch import Generator, Tensor
 from tqdm import tqdm
 
-from models.checkpoint import write_atomically
 from models.deceptron import Deceptron
 from physics.problem import Problem
 from training.data import Items
 from training.losses import Batch, Losses
 from training.recipes import Recipe, Stage
+from training.resume import read_resume, under, write_resume
 from training.team import Team
 
 SAVE_EVERY_S = 30.0
 LOG_INTERVAL_S = 10.0  # between lines of progress where the output is a file
 ALONE = Team()
 SHOW_EVERY = 20  # batches between updates of the figures in the progress bar
-
-
-class CannotResume(Exception):
-    """A resume file that is damaged or belongs to another run; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -129,37 +121,22 @@ class Trainer:
             for name, value in optimiser.state[parameter].items():
                 tensors[f"adam.{i}.{name}"] = value
         tensors["position"] = torch.tensor([position.stage, position.batch])
-        tensors["run"] = self._fingerprint()
-        self.resume_file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.resume_file, save_safetensors(tensors))
+        write_resume(self.resume_file, self._run, tensors)
 
     def _restore(self) -> tuple[Position, dict[str, Tensor]]:
-        try:
-            tensors = load_safetensors(self.resume_file.read_bytes())
-        except (SafetensorError, OSError) as error:
-            raise CannotResume(f"{self.resume_file}: damaged ({error}); remove it, or start with --restart") from error
-        if not torch.equal(tensors.get("run", torch.empty(0)), self._fingerprint()):
-            raise CannotResume(
-                f"{self.resume_file}: from another seed, or from this recipe before it changed; remove it, or start "
-                "with --restart"
-            )
-        self.deceptron.load_state_dict(_under("model.", tensors))
+        tensors = read_resume(self.resume_file, self._run)
+        self.deceptron.load_state_dict(under("model.", tensors))
         stage, batch = tensors["position"].tolist()
-        return Position(int(stage), int(batch)), _under("adam.", tensors)
+        return Position(int(stage), int(batch)), under("adam.", tensors)
 
-    def _fingerprint(self) -> Tensor:
-        """Which run this is: a digest of everything that decides it."""
-        run = f"{self.recipe!r} {self.deceptron.config!r} seed {self.seed}"
-        return torch.tensor(list(hashlib.sha256(run.encode()).digest()), dtype=torch.uint8)
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    @property
+    def _run(self) -> str:
+        return f"{self.recipe!r} {self.deceptron.config!r} seed {self.seed}"
 
 
 def _put_moments(optimiser: torch.optim.Adam, moments: dict[str, Tensor]) -> None:
     for i, parameter in enumerate(optimiser.param_groups[0]["params"]):
-        optimiser.state[parameter] = dict(_under(f"{i}.", moments))
+        optimiser.state[parameter] = dict(under(f"{i}.", moments))
 
 
 def _step(

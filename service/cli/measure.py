@@ -45,9 +45,9 @@ def train(
 ) -> None:
     """Train RECIPE (a shipped one, or one that an installed package registers) and write its checkpoint."""
     from training.network_recipes import NETWORK_RECIPES
+    from training.resume import CannotResume
     from training.run import UnknownRecipe
     from training.run import train as run
-    from training.trainer import CannotResume
 
     try:
         if recipe in NETWORK_RECIPES:

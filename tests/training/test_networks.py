@@ -14,7 +14,7 @@ from training.network_recipes import NETWORK_RECIPES, NetworkRecipe
 from training.network_run import train_network
 from training.network_trainer import NetworkTrainer, loss_of, mean_square_error
 from training.photographs import Use
-from training.trainer import CannotResume
+from training.resume import CannotResume
 from trust.images import ImageCalibration, judge_image
 
 

@@ -15,8 +15,9 @@ from tests.training.tiny import ALL, PROBLEM, items, recipe
 from training import trainer
 from training.losses import Losses
 from training.recipes import Recipe, Stage, Weights
+from training.resume import CannotResume
 from training.run import fit
-from training.trainer import CannotResume, Trainer
+from training.trainer import Trainer
 
 BATCHES = sum(stage.batches for stage in recipe().stages)
 
