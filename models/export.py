@@ -10,6 +10,10 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from models.checkpoint import GRAPH, EngineRecord, Manifest, NetworkManifest, digest, write_atomically, write_manifest
 
@@ -38,6 +42,28 @@ def in_its_own_process(module: str, directory: Path, graphs: Sequence[str]) -> t
         reason = f"not within {LONGEST_CPU_S} s" if done.returncode < 0 else (said[-1][:200] if said else "no export")
         files = {graph: Path(scratch) / f"{graph}.onnx" for graph in graphs}
         return {graph: file.read_bytes() for graph, file in files.items() if file.is_file()}, reason
+
+
+def write_onnx(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    dynamic_shapes: tuple[Any, ...],
+    out: Path,
+    names: Sequence[str] | None = None,
+) -> None:
+    """The module as ONNX, of its arithmetic alone."""
+    with torch.no_grad():
+        program = torch.onnx.export(
+            module, inputs, dynamo=True, dynamic_shapes=dynamic_shapes, input_names=names, verbose=False
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program")
+    for node in program.model.graph:  # where in whose sources each came from: may be larger than all the rest
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+    program.model.graph.metadata_props.clear()
+    program.save(str(out), external_data=False)
 
 
 def limit_own_time() -> None:

@@ -2,19 +2,18 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.export import Dim
 
 from models.checkpoint import EngineRecord
 from models.deblurring import deblur
 from models.deceptronnet import DeceptronNet
-from models.export import in_its_own_process, limit_own_time, store_graphs
+from models.export import in_its_own_process, limit_own_time, store_graphs, write_onnx
 from models.network_engine import NETWORK_GRAPHS, StepsGraph, UNetGraph
 from models.network_graphs import INPUTS, AllSteps, steps_inputs
 from models.registry import Registry
@@ -85,7 +84,7 @@ def write_unet(network: DeceptronNet, out: Path) -> None:
     features = torch.rand(1, network.inputs, side, 2 * side)
     carried = torch.rand(1, network.config.carried, side // 2, side)
     open_sides = {2: Dim.AUTO, 3: Dim.AUTO}
-    _write(network.unet, (features, carried, network.bias[0].clone()), (open_sides, open_sides, None), out)
+    write_onnx(network.unet, (features, carried, network.bias[0].clone()), (open_sides, open_sides, None), out)
 
 
 def write_steps(network: DeceptronNet, out: Path) -> None:
@@ -93,28 +92,7 @@ def write_steps(network: DeceptronNet, out: Path) -> None:
     y, blur = torch.rand(1, 1, 90, 70), Blur(gaussian(SIGMA))
     inputs = steps_inputs(network, y, blur, torch.tensor([NOISE_STD]))
     image, matrix, pair = {2: Dim.AUTO, 3: Dim.AUTO}, {0: Dim.AUTO, 1: Dim.AUTO}, {1: Dim.AUTO, 2: Dim.AUTO}
-    _write(AllSteps(network), inputs, (image, image, None, matrix, pair, pair, matrix, matrix), out, INPUTS)
-
-
-def _write(
-    module: nn.Module,
-    inputs: tuple[Tensor, ...],
-    shapes: tuple[Any, ...],
-    out: Path,
-    names: Sequence[str] | None = None,
-) -> None:
-    with torch.no_grad():
-        program = torch.onnx.export(
-            module, inputs, dynamo=True, dynamic_shapes=shapes, input_names=names, verbose=False
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export gave no program")
-    for node in program.model.graph:  # where in whose sources each came from: larger than all the rest
-        node.metadata_props.clear()
-        for value in node.outputs:
-            value.metadata_props.clear()
-    program.model.graph.metadata_props.clear()
-    program.save(str(out), external_data=False)
+    write_onnx(AllSteps(network), inputs, (image, image, None, matrix, pair, pair, matrix, matrix), out, INPUTS)
 
 
 def _main(directory: Path, folder: Path) -> None:

@@ -18,7 +18,7 @@ from models.checkpoint import EngineRecord
 from models.composition import EXACT_UP_TO, Inspection
 from models.deceptron import Deceptron, DeceptronConfig
 from models.engine import INSPECTION, STEP, Graph, Maps, OnnxMaps, Tensors, one_thread
-from models.export import in_its_own_process, limit_own_time, store_graphs
+from models.export import in_its_own_process, limit_own_time, store_graphs, write_onnx
 from models.registry import LoadedModel, Registry
 from models.rows import FOUR
 from solvers.plans import dipg_of, objective_for, plan_for, rules_for, run_plan
@@ -190,12 +190,7 @@ def write_graph(loaded: LoadedModel, graph: str, out: Path) -> None:
     named: dict[int, Callable[..., Any]] = {1: one, 2: two}  # tracing wants arguments with names
     traced = make_fx(named.get(len(arguments), run), tracing_mode="symbolic", _allow_non_fake_inputs=True)
     batch = torch.export.Dim("batch")
-    program = torch.onnx.export(
-        traced(*arguments), arguments, dynamo=True, dynamic_shapes=tuple({0: batch} for _ in arguments), verbose=False
-    )
-    if program is None:
-        raise RuntimeError("torch.onnx.export gave no program")
-    program.save(str(out), external_data=False)
+    write_onnx(traced(*arguments), arguments, tuple({0: batch} for _ in arguments), out)
     if graph.startswith(STEP):
         from solvers.looped import looped
 

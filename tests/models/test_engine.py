@@ -30,6 +30,12 @@ def test_there_are_graphs_to_test() -> None:
     assert "heat1d" in WITH_GRAPHS
 
 
+def test_graphs_hold_their_arithmetic_alone() -> None:
+    """And not where in whose sources each node came from."""
+    for path in CHECKPOINTS.glob("*/*/*.onnx"):
+        assert b"pkg.torch.onnx" not in path.read_bytes(), path
+
+
 @pytest.mark.parametrize("name", WITH_GRAPHS)
 def test_graphs_are_the_maps_they_stand_for(name: str) -> None:
     loaded = SHIPPED.load(name)
