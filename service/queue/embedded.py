@@ -1,6 +1,5 @@
 """A private queue server for one machine: started beside the service, kept in its data directory."""
 
-import fcntl
 import json
 import os
 import re
@@ -19,6 +18,7 @@ import structlog
 from service.errors import QueueUnavailable
 from service.queue.binary import find_server_binary
 from service.queue.connection import OUTAGES, connect
+from service.queue.locks import try_lock
 
 LONGEST_SOCKET_PATH = 100  # sun_path holds 104 bytes on macOS, 108 on Linux, with the closing NUL
 
@@ -103,7 +103,7 @@ class EmbeddedServer:
     def _start_or_join(self, deadline: float) -> None:
         """Only the owner may start a server; whoever else comes joins, or becomes the owner when that one dies."""
         while time.monotonic() < deadline:
-            self._owner = self._owner or _lock(self._dir / "owner.lock")
+            self._owner = self._owner or try_lock(self._dir / "owner.lock", "ab")
             if (self._owner is not None and self._start_own(deadline)) or self._join():
                 return
             time.sleep(0.02)
@@ -116,7 +116,7 @@ class EmbeddedServer:
 
     def _start_own(self, deadline: float) -> bool:
         """False when somebody else's server holds the directory."""
-        lock = _lock(self._dir / "server.lock")
+        lock = try_lock(self._dir / "server.lock", "ab")
         if lock is None:
             return False
         if self._process is not None:
@@ -227,7 +227,7 @@ class EmbeddedServer:
         finally:
             client.close()
         deadline = time.monotonic() + self._stop_timeout_s
-        while (lock := _lock(self._dir / "server.lock")) is None and time.monotonic() < deadline:
+        while (lock := try_lock(self._dir / "server.lock", "ab")) is None and time.monotonic() < deadline:
             time.sleep(0.02)
         if lock is not None:
             lock.close()
@@ -237,17 +237,6 @@ class EmbeddedServer:
             return " | ".join(self._log_path.read_text("utf-8", "replace").splitlines()[-3:])
         except OSError:
             return "it left no log"
-
-
-def _lock(path: Path) -> IO[bytes] | None:
-    """The file, locked for as long as it is open here or in a child; None when another holds it."""
-    file = path.open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file
 
 
 def _pid_answering(url: str) -> int | None:

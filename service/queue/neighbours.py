@@ -5,16 +5,16 @@ that anybody can lock is a dead worker's. Nothing is concluded from a file that 
 see (another machine, a folder that cannot be written) waits for the lease as before.
 """
 
-import fcntl
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
 import structlog
 
 from service.queue.keys import digest
+from service.queue.locks import try_lock
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,9 @@ class Neighbours:
         unborn, born = self._folder / f".{worker_id}", self._folder / worker_id
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._own = _locked(unborn, "wb")
+            self._own = try_lock(unborn, "wb")
+            if self._own is None:
+                raise BlockingIOError(f"{unborn} is locked")
             unborn.rename(born)  # seen only once it is locked
         except OSError as error:
             log.info("neighbours_unseen", folder=str(self._folder), error=str(error))
@@ -50,20 +52,10 @@ class Neighbours:
             for path in sorted(self._folder.iterdir()):
                 if path.name.startswith("."):
                     continue
-                with suppress(OSError), _locked(path, "rb"):
-                    yield path.name
-                    self._forget(path.name)
+                with suppress(OSError), try_lock(path, "rb") or nullcontext() as file:
+                    if file is not None:
+                        yield path.name
+                        self._forget(path.name)
 
     def _forget(self, worker_id: str) -> None:
         (self._folder / worker_id).unlink(missing_ok=True)
-
-
-def _locked(path: Path, mode: str) -> IO[bytes]:
-    """The file, locked for as long as it is open; raises OSError when another holds it."""
-    file: IO[bytes] = path.open(mode)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise
-    return file
