@@ -82,9 +82,7 @@ class _Server(uvicorn.Server):
 def run_worker(settings: Settings) -> None:
     """Load every model, then work until a signal; what is held is finished first. Raises DeviceUnavailable."""
     configure_logs(settings.log_level, "worker")
-    torch.set_num_threads(settings.threads)
-    inference = Inference(settings.checkpoints, settings.device, settings.engine)
-    deblurring = Deblurring(Networks(settings.checkpoints, inference.device, settings.engine))
+    inference, deblurring = _solvers(settings)
     held = Held()
     handler = _warmed(inference, deblurring, held.wanted)
     start = _apart(handler, settings, inference.device)  # now: it copies this process, which has no other threads yet
@@ -109,6 +107,13 @@ def run_worker(settings: Settings) -> None:
     worker.run()
     if traces is not None:
         traces.close()
+
+
+def _solvers(settings: Settings) -> tuple[Inference, Deblurring]:
+    """What solves, on the threads, the device and the engine that were asked for; raises DeviceUnavailable."""
+    torch.set_num_threads(settings.threads)
+    inference = Inference(settings.checkpoints, settings.device, settings.engine)
+    return inference, Deblurring(Networks(settings.checkpoints, inference.device, settings.engine))
 
 
 def _models(inference: Inference, deblurring: Deblurring) -> list[str]:
@@ -147,7 +152,4 @@ def _apart(handler: WorkHandler, settings: Settings, device: str) -> Callable[[]
 def run_quarantine(settings: Settings, fd: int) -> None:
     """Solve what may be poison, one item at a time, for the worker at the other end of ``fd``."""
     configure_logs(settings.log_level, "quarantine")
-    torch.set_num_threads(settings.threads)
-    inference = Inference(settings.checkpoints, settings.device)
-    deblurring = Deblurring(Networks(settings.checkpoints, inference.device, settings.engine))
-    attend(fd, _warmed(inference, deblurring))  # loading counts towards nobody's time limit
+    attend(fd, _warmed(*_solvers(settings)))  # loading counts towards nobody's time limit

@@ -6,9 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from service.settings import CHECKPOINTS
+from service import mains
+from service.arrays import encode_npy
+from service.handler import WorkHandler
+from service.parts import META
+from service.settings import CHECKPOINTS, load_settings
+from service.solve_spec import SolveSpec
 from tests.service.conftest import ROOT
 
 PROCESS = "tests.service.apart_process"
@@ -36,6 +42,17 @@ def checkpoints(tmp_path: Path) -> dict[str, str]:
     for model in ("oscillator", "heat1d", "deblur"):
         (tmp_path / model).symlink_to(CHECKPOINTS / model)
     return {**os.environ, "DECEPTRON_CHECKPOINTS": str(tmp_path), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+def test_it_runs_on_the_engine_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    (tmp_path / "heat1d").symlink_to(CHECKPOINTS / "heat1d")
+    handlers = list[WorkHandler]()
+    monkeypatch.setattr(mains, "configure_logs", lambda *_: None)
+    monkeypatch.setattr(mains, "attend", lambda _fd, handler: handlers.append(handler))
+    mains.run_quarantine(load_settings({"checkpoints": tmp_path, "engine": engine, "threads": 1}), -1)
+    [outcome] = handlers[0](SolveSpec("heat1d", 1, ("auto",)).to_json(), [encode_npy(np.zeros((1, 64), np.float32))])
+    assert json.loads(outcome.parts[META])["engine"] == engine
 
 
 @pytest.mark.slow
