@@ -8,12 +8,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from models.checkpoint import Manifest, read_manifest
+from models.checkpoint import EngineRecord, Manifest, read_manifest
+from models.export import store_graphs
 from models.registry import LoadedModel, Registry
 from physics.problem import PROBLEMS, load_problem
 from service.cli import cli
 from solvers.plans import rules_for
 from tests.training.tiny import recipe
+from training import run as run_module
 from training.data import Split, split_of
 from training.evaluate import evaluate
 from training.recipes import RECIPES, Recipe
@@ -150,3 +152,26 @@ def test_recalibration_finds_what_training_found(tmp_path: Path) -> None:
     said = CliRunner().invoke(cli, ["recalibrate", loaded.manifest.name], env={"DECEPTRON_CHECKPOINTS": str(tmp_path)})
     assert said.output == f"checkpoint: {again}\n"
     assert read_manifest(again) == loaded.manifest
+
+
+def test_recalibration_keeps_the_graphs(tmp_path: Path) -> None:
+    loaded = run(tmp_path, recipe(), 0)
+    directory = Registry(tmp_path).directory(loaded.manifest.name)
+    measured = EngineRecord(default="torch", speedup={"g/1": 0.5}, left_out={})
+    store_graphs(directory, loaded.manifest, {"g": b"a graph"}, measured)
+    recalibrate(loaded.manifest.name, tmp_path)
+    again = Registry(tmp_path).load(loaded.manifest.name)
+    assert (again.graphs, again.manifest.engine) == ({"g": b"a graph"}, measured)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_training_exports_what_it_trained_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    exported = list[tuple[Path, str, int]]()
+    monkeypatch.setattr(
+        run_module, "export", lambda registry, name, version: exported.append((registry.root, name, version))
+    )
+    chosen = recipe()
+    train(chosen, tmp_path, quiet=True, graphs=asked)
+    assert exported == ([(tmp_path, chosen.name, chosen.version)] if asked else [])
