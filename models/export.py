@@ -58,11 +58,10 @@ def write_onnx(
         )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
-    for node in program.model.graph:  # where in whose sources each came from: may be larger than all the rest
-        node.metadata_props.clear()
-        for value in node.outputs:
-            value.metadata_props.clear()
-    program.model.graph.metadata_props.clear()
+    graph = program.model.graph
+    made = (value for node in graph for value in node.outputs)
+    for each in (graph, *graph, *graph.inputs, *graph.initializers.values(), *made):
+        each.metadata_props.clear()  # where in whose sources it came from: may be larger than all the rest
     program.save(str(out), external_data=False)
 
 
