@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -108,16 +107,28 @@ async def test_workers_share_the_work(bench: Bench, store: JobStore) -> None:
 
 async def test_a_worker_leaves_the_others_their_share(bench: Bench, store: JobStore) -> None:
     """Of what waits, each worker takes its share, however much room its batch has: nobody idles beside a full queue."""
-    jobs = [await store.submit(job(b"%d" % i)) for i in range(64)]
-    recorders = [Recorder(lambda payloads: time.sleep(0.3)) for _ in range(2)]
-    for i in range(2):  # two are registered before either begins: a worker is one once it beats
-        bench.client.zadd(bench.keys.workers, {f"worker-{i}": time.time()})
+    go, both = threading.Event(), threading.Barrier(2, timeout=10)
+
+    def gated() -> Recorder:
+        """Its first batch waits for the test, its second for the other worker's second."""
+        gates: Iterator[Callable[[], object]] = iter((go.wait, both.wait))
+        return Recorder(lambda _: next(gates, int)())
+
+    def begun() -> int:
+        return sum(len(recorder.batches) for recorder in recorders)
+
+    recorders = [gated(), gated()]
     with bench.worker(recorders[0]), bench.worker(recorders[1]):
+        await store.submit(job(b"held"))
+        await asyncio.to_thread(until, lambda: begun() == 1)
+        await store.submit(job(b"held"))
+        await asyncio.to_thread(until, lambda: begun() == 2)
+        await asyncio.to_thread(until, lambda: bench.client.zcard(bench.keys.workers) == 2)
+        jobs = [await store.submit(job(b"%d" % i)) for i in range(64)]
+        go.set()
         for one in jobs:
             await store.wait(one.job_id, 20)
-    first = [len(recorder.batches[0][1]) for recorder in recorders]
-    assert max(first) <= 32 + 1
-    assert min(sum(len(payloads) for _, payloads in recorder.batches) for recorder in recorders) >= 8
+    assert sorted(len(recorder.batches[1][1]) for recorder in recorders) == [16, 32]
 
 
 async def test_stop_finishes_what_is_held_and_takes_nothing_new(bench: Bench, store: JobStore) -> None:
