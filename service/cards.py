@@ -1,23 +1,17 @@
 """What GET /models/{name} says of a model, and the examples people try it with."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
-
-import numpy as np
-from torch import Tensor
 
 from models.checkpoint import Manifest
 from models.registry import LoadedModel
 from physics.problem import Quantity
+from service.histograms import histograms
 from solvers.plans import METHODS, PRESETS, noise_level
 from trust.calibration import Calibration
-from trust.ranks import TIE
 from trust.scores import SCORES
 from trust.verdict import OUT_OF_RANGE_BELOW, SUSPECT_BELOW
 
-HISTOGRAM_BINS = 40
-HEAVY = 5.0  # a tail that reaches this many medians is shown on a logarithmic axis
 EXAMPLE_KINDS = ("in range", "five times the noise", "stuck sensors")
 
 
@@ -65,24 +59,6 @@ def model_card(loaded: LoadedModel, calibration: Calibration, versions: list[int
 def calibration_histograms(manifest: Manifest, calibration: Calibration) -> dict[str, Any]:
     """How each score is spread over the calibration set; the last bin also holds the half per cent beyond it."""
     return histograms(manifest.name, manifest.version, SCORES, calibration.scores)
-
-
-def histograms(model: str, version: int, names: Sequence[str], scores: Tensor) -> dict[str, Any]:
-    """One of each column of scores (N, S)."""
-    columns = zip(names, scores.T.double().numpy(), strict=True)
-    spread = {name: _histogram(column) for name, column in columns}
-    return {"model": model, "version": version, "items": len(scores), "scores": spread}
-
-
-def _histogram(values: np.ndarray) -> dict[str, Any]:
-    low, high = float(values.min()), float(np.quantile(values, 0.995))
-    if high - low <= TIE * abs(high):  # scores that close are ties: one bin says so
-        return {"edges": [low, float(values.max())], "counts": [len(values)], "spacing": "linear"}
-    heavy = low > 0 and high > HEAVY * float(np.median(values))
-    spaced = np.geomspace if heavy else np.linspace
-    edges = spaced(low, high, HISTOGRAM_BINS + 1)
-    counts, _ = np.histogram(values.clip(edges[0], edges[-1]), edges)
-    return {"edges": edges.tolist(), "counts": counts.tolist(), "spacing": "geometric" if heavy else "linear"}
 
 
 def examples_of(loaded: LoadedModel) -> dict[str, Any]:

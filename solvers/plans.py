@@ -17,7 +17,6 @@ from functools import cache, lru_cache
 from typing import Literal
 
 import torch
-from scipy.special import chdtri
 from torch import Tensor
 
 from models.deceptron import Deceptron
@@ -77,6 +76,8 @@ class Outcome:
 
 def noise_level(m: int) -> float:
     """rms residual over noise that pure noise exceeds with probability 0.001: sqrt(chi2_.999(m) / m)."""
+    from scipy.special import chdtri  # a fifth of a second to import, which only this needs
+
     return float((chdtri(m, 0.001) / m) ** 0.5)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from models.checkpoint import CheckpointError
 from models.deceptronnet import ImageNetwork
 from models.registry import LoadedNetwork, Registry, UnknownCheckpoint
-from service.cards import histograms
 from service.deblurring.spec import METHODS
 from service.engines import use_graph
 from service.errors import FieldError, ModelUnusable, ServiceError, UnknownModel
+from service.histograms import histograms
 from trust.images import IMAGE_SCORES, ImageCalibration
 from trust.verdict import OUT_OF_RANGE_BELOW, SUSPECT_BELOW
 

@@ -79,7 +79,7 @@ def _solve(
     """x (1, 1, H, W), and how many iterations it took."""
     if network is not None:
         return deblur(network.model, y, blur, noise_std, progress), network.model.config.steps
-    # Late: it brings SciPy along, a tenth of a second that a network does without.
+    # Late: it brings SciPy along, a fifth of a second that a network does without.
     from service.deblurring.classics import solve_classically
 
     return solve_classically(spec, y, blur, noise_std, progress)
