@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import redis.asyncio
@@ -19,7 +18,7 @@ from service.errors import (
 )
 from service.queue.connection import outages_told
 from service.queue.keys import Keys, chunk_id, digest
-from service.queue.listener import Listener
+from service.queue.listener import Listener, Watcher
 from service.queue.lua import AsyncScripts
 from service.queue.records import (
     ERROR_PART,
@@ -34,6 +33,7 @@ from service.queue.records import (
     parse_job,
     parse_worker,
 )
+from service.queue.together import Together
 
 __all__ = [
     "ERROR_PART",
@@ -67,7 +67,8 @@ class JobStore:
         self._limits = limits
         self._keys = keys or Keys()
         self._scripts = AsyncScripts(client, self._keys)
-        self._listener = Listener(client, self._keys.channel)
+        self._submits = Together(client, self._scripts, "submit")
+        self._listener = Listener(client, self._keys)
 
     async def submit(self, new: NewJob) -> Submitted:
         """Queues a job, or finds the one that the same idempotency key made before.
@@ -79,26 +80,26 @@ class JobStore:
     async def run(self, new: NewJob, timeout_s: float) -> JobStatus:
         """Submits a job and waits for it: `submit` and `wait` with fewer looks. Raises as `submit` does."""
         job_id = _new_id()
-        with self._listener.watch(job_id, only_end=True) as ended:
+        with self._listener.watch(job_id, only_end=True) as watcher:
             await self._listener.started(SUBSCRIBE_S)
-            submitted = await self._submit(new, job_id)
+            submitted = await self._submit(new, job_id, self._listener.id)
             if submitted.created:
-                return await self._ended(job_id, ended, _now() + timeout_s)
+                return await self._ended(job_id, watcher, _now() + timeout_s)
         return await self.wait(submitted.job_id, timeout_s)
 
-    async def _submit(self, new: NewJob, job_id: str) -> Submitted:
-        self._check_size(new)
+    async def _submit(self, new: NewJob, job_id: str, waiter: str = "") -> Submitted:
+        size = self._checked_size(new)
         name = digest(f"{new.owner}\n{new.idempotency_key}") if new.idempotency_key is not None else ""
         limits = self._limits
         head = (job_id, name, new.request_digest, new.kind, new.model, new.spec, digest(new.spec))
         deadline_s = min(new.deadline_s or limits.deadline_s, limits.deadline_s)
         times = (limits.idempotency_ttl_s, deadline_s)
-        bounds = (limits.max_queued_items, limits.max_queued_bytes, *times, new.owner, new.trace)
-        chunks = [part for chunk in new.chunks for part in (chunk.items, chunk.payload)]
+        bounds = (limits.max_queued_items, limits.max_queued_bytes, *times, new.owner, new.trace, waiter)
+        words = [*head, *bounds, *(part for chunk in new.chunks for part in (chunk.items, chunk.payload))]
         with outages_told():
-            verdict, value = await self._scripts.run("submit", *head, *bounds, *chunks)
+            verdict, value = await self._submits.run(words, size)
             if verdict == b"full" and await self._end_overdue():
-                verdict, value = await self._scripts.run("submit", *head, *bounds, *chunks)
+                verdict, value = await self._submits.run(words, size)
         if verdict == b"full":
             raise QueueFull("the job queue is full; try again later", retry_after_s=float(value))
         if verdict == b"conflict":
@@ -155,6 +156,9 @@ class JobStore:
             raise JobNotFinished(f"job {status.id} is {status.status}: {status.done} of {status.total} items are done")
         if status.status == "canceled":
             raise JobGone(f"job {status.id} was canceled; it has no results")
+        if status.results is not None:
+            yield list(status.results)
+            return
         for start in range(0, status.chunks, size):
             indices = range(start, min(start + size, status.chunks))
             found = [] if status.status == "expired" else await self._fetch(status.id, indices, names)
@@ -165,15 +169,17 @@ class JobStore:
     async def wait(self, job_id: str, timeout_s: float) -> JobStatus:
         """The job once it has finished, or as it is after ``timeout_s``. Sits out a short absence of the server."""
         deadline = _now() + timeout_s
-        with self._listener.watch(job_id, only_end=True) as ended:
+        with self._listener.watch(job_id, only_end=True) as watcher:
             await self._listener.started(min(SUBSCRIBE_S, max(timeout_s, 0.0)))
             status = await self.status(job_id)
-            return status if status.finished else await self._ended(job_id, ended, deadline)
+            return status if status.finished else await self._ended(job_id, watcher, deadline)
 
-    async def _ended(self, job_id: str, ended: asyncio.Event, deadline: float) -> JobStatus:
+    async def _ended(self, job_id: str, watcher: Watcher, deadline: float) -> JobStatus:
         """The job at its end or at the deadline, whichever is first; looked at when something was heard of it."""
         while True:
-            await _any(ended, min(max(deadline - _now(), 0.0), POLL_S))
+            end = await watcher.news(min(max(deadline - _now(), 0.0), POLL_S))
+            if end is not None:
+                return end
             status = await self._patient_status(job_id, deadline)
             if status.finished or self._listener.letting_go or _now() >= deadline:
                 return status
@@ -184,12 +190,12 @@ class JobStore:
 
     async def events(self, job_id: str) -> AsyncIterator[JobStatus]:
         """The job now, then after each change; the last one is finished. Raises JobNotFound, also when purged."""
-        with self._listener.watch(job_id) as changed:
+        with self._listener.watch(job_id) as watcher:
             await self._listener.started(SUBSCRIBE_S)
             status = await self.status(job_id)
             yield status
             while not status.finished:
-                await _any(changed, POLL_S)
+                await watcher.news(POLL_S)
                 before, status = status, await self._patient_status(job_id, _now() + OUTAGE_S)
                 if status == before:
                     continue
@@ -245,12 +251,13 @@ class JobStore:
         """Ends the shared subscription; the client stays the caller's to close."""
         await self._listener.close()
 
-    def _check_size(self, new: NewJob) -> None:
+    def _checked_size(self, new: NewJob) -> int:
         items, size = sum(c.items for c in new.chunks), sum(len(c.payload) for c in new.chunks)
         if items > self._limits.max_queued_items:
             raise BodyTooLarge(f"{items} items in one job; the queue takes {self._limits.max_queued_items} in all")
         if size > self._limits.max_queued_bytes:
             raise BodyTooLarge(f"{size} bytes in one job; the queue takes {self._limits.max_queued_bytes} in all")
+        return size
 
     async def _end(self, job_id: str, purge: bool) -> None:
         with outages_told():
@@ -289,11 +296,3 @@ def _now() -> float:
 
 def _new_id() -> str:
     return secrets.token_hex(16)
-
-
-async def _any(changed: asyncio.Event, timeout_s: float) -> None:
-    """Waits for news, or for so long; either way the next look is fresh."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await changed.wait()
-    changed.clear()

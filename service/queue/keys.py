@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 GROUP = "workers"
 _LUA_NAMES = ("stream", "counters", "workers", "channel", "sweeping", "deadlines")
-_LUA_KINDS = ("job", "chunk", "payload", "result", "idempotency", "worker", "window", "standing")
+_LUA_KINDS = ("job", "chunk", "payload", "result", "idempotency", "worker", "window", "standing", "answers")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class Keys:
     def channel(self) -> str:
         """Pub/sub channel; each message names the jobs that changed (common.lua, tell)."""
         return f"{self.prefix}events"
+
+    def answers(self, waiter: str) -> str:
+        """Pub/sub channel of one API process: small jobs it waits for, whole, as they end (complete.lua, send_end)."""
+        return f"{self.prefix}answers:{waiter}"
 
     @property
     def sweeping(self) -> str:

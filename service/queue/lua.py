@@ -32,9 +32,16 @@ class AsyncScripts:
 
     async def run(self, name: str, *args: str | bytes | int | float) -> Any:
         """The script's answer; lost scripts (server restarted) are loaded again by redis-py."""
+        return await self._script(name)(args=args)
+
+    def sha(self, name: str) -> str:
+        """By which the server knows the script, once it has been run there."""
+        return str(self._script(name).sha)
+
+    def _script(self, name: str) -> Any:
         if name not in self._loaded:
             self._loaded[name] = self._client.register_script(source(name, self._keys))
-        return await self._loaded[name](args=args)
+        return self._loaded[name]
 
 
 class Scripts:

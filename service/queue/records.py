@@ -1,7 +1,7 @@
 """What goes into the queue and what it tells: plain frozen values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 # A chunk that never gave a result (poison, handler exception) has these two parts instead of the handler's.
@@ -78,7 +78,10 @@ class Submitted:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as seen from outside; ``done`` and ``total`` count items, times are unix seconds; ``spec`` as submitted."""
+    """A job as seen from outside; ``done`` and ``total`` count items, times are unix seconds; ``spec`` as submitted.
+
+    ``results``: the parts of each chunk, where they came with the news of its end.
+    """
 
     id: str
     kind: str
@@ -93,6 +96,7 @@ class JobStatus:
     error: str | None
     spec: str
     chunks: int
+    results: tuple[Mapping[str, bytes], ...] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of_new(cls, job_id: str, new: NewJob, at: float) -> "JobStatus":

@@ -1,10 +1,12 @@
 -- One step from request to queued job: idempotency, bounds, record, payloads, entries.
 -- ARGV: job, idempotency name or '', digest, kind, model, spec, spec hash, max items, max bytes, idempotency ttl (s),
---       seconds until the job fails, owner, trace context or '', then items and payload of each chunk.
+--       seconds until the job fails, owner, trace context or '', who waits for its end or '', then items and payload of
+--       each chunk.
 -- Answers {'created' | 'existing' | 'conflict' | 'full', job id or seconds to wait}.
 local job, name, digest, kind, model, spec, spec_hash = unpack(ARGV, 1, 7)
-local max_items, max_bytes, idempotency_ttl, deadline, owner, trace = tonumber(ARGV[8]), tonumber(ARGV[9]), unpack(ARGV, 10, 13)
-local FIRST = 14
+local max_items, max_bytes, idempotency_ttl, deadline, owner, trace, waiter = tonumber(ARGV[8]), tonumber(ARGV[9]),
+  unpack(ARGV, 10, 14)
+local FIRST = 15
 
 -- The same call again, its first answer lost on the way: the job id is the caller's own.
 if redis.call('EXISTS', job_key(job)) == 1 then return {'created', job} end
@@ -39,6 +41,7 @@ local traced = trace ~= '' and {'trace', trace} or {}
 redis.call('HSET', job_key(job), 'kind', kind, 'model', model, 'spec', spec, 'status', 'queued', 'chunks', count,
   'total', items, 'done', 0, 'failed', 0, 'chunks_done', 0, 'idempotency', name, 'owner', owner, 'created_at', stamp(now()),
   'time_s', deadline, unpack(traced))
+if waiter ~= '' then redis.call('HSET', job_key(job), 'waiter', waiter) end
 redis.call('ZADD', DEADLINES, stamp(now() + tonumber(deadline)), job)
 for index = 0, count - 1 do
   local chunk, size, payload = chunk_id(job, index), ARGV[FIRST + 2 * index], ARGV[FIRST + 2 * index + 1]
