@@ -1,6 +1,8 @@
 """The model repository on disk: NAME/VERSION directories, found by name and loaded once verified."""
 
+import os
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from models.checkpoint import (
 from models.deceptron import Deceptron
 from models.deceptronnet import ImageNetwork
 from physics.problem import Problem, UnknownProblem, load_problem
+
+SETTLED_NS = 2 * 10**9
 
 
 class UnknownCheckpoint(LookupError):
@@ -57,6 +61,7 @@ class Registry:
     """Checkpoints under one root directory. Reading is lazy: a broken checkpoint does not hide the others."""
 
     root: Path
+    _seen: dict[str, tuple[int, list[int]]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def names(self) -> list[str]:
         """Names of Deceptrons with at least one version, sorted; checkpoints that cannot be read are among them."""
@@ -67,11 +72,24 @@ class Registry:
         return [name for name in self._all() if self._newest_kind(name) == "network"]
 
     def versions(self, name: str) -> list[int]:
-        """Versions of a model, ascending; empty for an unknown name. Names never leave the root directory."""
-        directory = self.root / name
-        if not re.fullmatch(NAME_PATTERN, name) or not directory.is_dir():
+        """Versions of a model, ascending; empty for an unknown name. Names never leave the root directory.
+
+        A folder is listed again when it has changed: every request asks.
+        """
+        if not re.fullmatch(NAME_PATTERN, name):
             return []
-        return sorted(int(e.name) for e in directory.iterdir() if re.fullmatch("[1-9][0-9]*", e.name) and e.is_dir())
+        directory = f"{self.root}/{name}"
+        try:
+            changed = os.stat(directory).st_mtime_ns
+            at, versions = self._seen.get(name, (None, []))
+            if at != changed:
+                versions = _versions_in(directory)
+                # What has just changed may change again within the same tick of the file system's clock.
+                if time.time_ns() - changed > SETTLED_NS:
+                    self._seen[name] = changed, versions
+        except OSError:  # there is none
+            return []
+        return list(versions)
 
     def manifest(self, name: str, version: int | None = None) -> Manifest:
         """The manifest of a version, the newest unless given.
@@ -134,6 +152,11 @@ class Registry:
 
     def _newest_kind(self, name: str) -> str:
         return kind_of(self.directory(name))
+
+
+def _versions_in(directory: str) -> list[int]:
+    with os.scandir(directory) as entries:
+        return sorted(int(e.name) for e in entries if re.fullmatch("[1-9][0-9]*", e.name) and e.is_dir())
 
 
 def _named(directory: Path, manifest: AnyManifest) -> AnyManifest:

@@ -1,5 +1,6 @@
 """Names find checkpoints under one root, and never anything outside it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,24 @@ def test_only_version_folders_count(registry: Registry) -> None:
     (registry.root / "README.md").write_text("hello")
     assert registry.versions("small") == [1, 2, 10]
     assert registry.names() == ["other", "small"]
+
+
+def test_a_folder_is_listed_again_only_when_it_has_changed(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, listed, scandir = registry.root / "small", list[str](), os.scandir
+
+    def noted(path: str) -> object:
+        listed.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    os.utime(folder, (1e9, 1e9))  # long ago
+    assert [registry.versions("small") for _ in range(3)] == [[1, 2, 10]] * 3
+    assert len(listed) == 1
+    (folder / "11").mkdir()
+    assert [registry.versions("small") for _ in range(2)] == [[1, 2, 10, 11]] * 2
+    assert len(listed) == 3  # what changed just now is not trusted yet
+    (folder / "11").rmdir()
+    assert registry.versions("small") == [1, 2, 10]
 
 
 @pytest.mark.parametrize("root", ["missing", "file"])
