@@ -40,6 +40,11 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _problem(status) for status in statuses}
 
 
+def files(*media: str) -> dict[str, Any]:
+    """The `content` of bytes that no schema describes."""
+    return {name: {"schema": {"type": "string", "format": "binary"}} for name in media}
+
+
 def document(app: FastAPI, guarded: bool) -> dict[str, Any]:
     """FastAPI's document, with the bodies that are read by hand, the problems and, where keys are in use, the key."""
     schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
@@ -70,10 +75,6 @@ def _complete(operation: dict[str, Any], public: bool) -> None:
     responses = operation["responses"]
     common += [422] if "422" in responses else []  # FastAPI's own, of a shape that we never send
     responses |= {str(status): _problem(status) for status in common}
-    for response in responses.values():
-        # What FastAPI says of an answer that is rendered by hand.
-        if response.get("content", {}).get("application/json", {}).get("schema") == {"type": "string"}:
-            response["content"]["application/json"]["schema"] = {}
     operation["responses"] = dict(sorted(responses.items()))
 
 

@@ -114,23 +114,3 @@ class ProblemDocument(BaseModel):
     detail: str
     errors: list[ProblemField] = []
     request_id: str | None = None
-
-
-class Progress(BaseModel):
-    done: int
-    total: int
-
-
-class JobDocument(BaseModel):
-    id: str
-    kind: str
-    model: str
-    status: Literal["queued", "running", "succeeded", "partial", "failed", "canceled", "expired"]
-    progress: Progress
-    created_at: str | None
-    started_at: str | None
-    finished_at: str | None
-    expires_at: str | None
-    error: str | None
-    links: dict[str, str]
-    result: dict[str, Any] | None = Field(default=None, description="when the job is done and small")

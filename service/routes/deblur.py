@@ -4,20 +4,20 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from service.answers.jobs import JobDocument, JobWithResult
 from service.body import JSON as JSON_TYPE
 from service.body import NPY, require_plain
 from service.deblurring.forms import MULTIPART
 from service.deblurring.prepare import deblur_job, spec_of
 from service.deblurring.request import IMAGES, media_of, read_request
 from service.deblurring.schemas import DeblurParameters
-from service.openapi import errors
+from service.openapi import errors, files
 from service.queue.records import JobStatus, NewJob
 from service.responses import JSON
 from service.routes.documents import full_document
 from service.routes.negotiation import negotiate
 from service.routes.pictures import PICTURE_MEDIA, PNG, picture_response
-from service.routes.solve import HEADERS, idempotency_key, queued
-from service.schemas import JobDocument
+from service.routes.solve import ACCEPTED, HEADERS, idempotency_key, queued
 from service.state import Services, Shared
 
 router = APIRouter(tags=["deblur"], responses=errors(406, 409, 410, 415, 503))
@@ -25,12 +25,11 @@ router = APIRouter(tags=["deblur"], responses=errors(406, 409, 410, 415, 503))
 
 def _documented() -> dict[str, Any]:
     """OpenAPI of the bodies: JSON, a form, or a bare file with everything else in the query."""
-    file = {"schema": {"type": "string", "format": "binary"}}
     content: dict[str, Any] = {
         JSON_TYPE: {"schema": {"$ref": "#/components/schemas/DeblurRequestBody"}},
         MULTIPART: {"schema": {"$ref": "#/components/schemas/DeblurForm"}},
     }
-    content |= dict.fromkeys((NPY, *IMAGES), file)
+    content |= files(NPY, *IMAGES)
     names = ("sigma", "psf", *DeblurParameters.model_fields)
     query = [
         {"name": name, "in": "query", "schema": {"type": "string"}, "description": "beside a bare file only"}
@@ -44,11 +43,12 @@ def _documented() -> dict[str, Any]:
     status_code=202,
     response_model=JobDocument,
     responses={
+        202: ACCEPTED,
         200: {
-            "model": JobDocument,
-            "content": {PNG: {}, NPY: {}},
+            "model": JobWithResult,
+            "content": files(PNG, NPY),
             "description": "`Prefer: wait` was met: the finished job, or the picture itself where Accept asks for it",
-        }
+        },
     },
     openapi_extra=_documented(),
 )

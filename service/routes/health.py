@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from service.answers import health as answers
 from service.errors import ServiceError, UnknownModel
 from service.openapi import errors
 from service.queue.records import WorkerInfo
@@ -13,15 +14,16 @@ from service.state import Services, Shared
 from service.wiring import running_version
 
 router = APIRouter(prefix="/health", tags=["health"])
+_READY = answers.Ready | answers.BriefReady
 
 
-@router.get("/live", response_class=JSON)
+@router.get("/live", response_model=answers.Live)
 async def live() -> Response:
     """The process answers."""
     return JSON({"status": "ok"})
 
 
-@router.get("/ready", response_class=JSON, responses={503: {"description": "not ready, and why"}})
+@router.get("/ready", response_model=_READY, responses={503: {"model": _READY, "description": "not ready, and why"}})
 async def ready(request: Request, services: Shared) -> Response:
     """Redis reachable, a worker alive, models loaded, device as asked. Without an API key only whether."""
     checks, workers = await checks_of(services)
@@ -33,7 +35,11 @@ async def ready(request: Request, services: Shared) -> Response:
     return JSON(document, 200 if ok else 503)
 
 
-@router.get("", response_class=JSON, responses={503: {"description": "something is wrong; see /health/ready"}})
+@router.get(
+    "",
+    response_model=answers.Health,
+    responses={503: {"model": answers.Health, "description": "something is wrong; see /health/ready"}},
+)
 async def health(services: Shared) -> Response:
     """One line for a status panel."""
     checks, workers = await checks_of(services)
@@ -50,14 +56,14 @@ async def health(services: Shared) -> Response:
     return JSON(document, 200 if ok else 503)
 
 
-@router.get("/rjcp", response_class=JSON, responses=errors(503))
+@router.get("/rjcp", response_model=answers.Reports, responses=errors(503))
 async def rjcp(services: Shared) -> Response:
     """Per model: how its last answers compare with its calibration set, and whether that is still ok."""
     reports = await services.watch.reports()
     return JSON({"models": {name: report.document() for name, report in reports.items()}})
 
 
-@router.get("/rjcp/{model}", response_class=JSON, responses=errors(404, 503))
+@router.get("/rjcp/{model}", response_model=answers.ReportWithSamples, responses=errors(404, 503))
 async def rjcp_of(model: str, services: Shared) -> Response:
     """One model's report, and the answers it rests on: time, RJCP, combined p-value and verdict of each."""
     report = (await services.watch.reports()).get(model)

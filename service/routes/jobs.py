@@ -7,12 +7,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from service.answers.jobs import JobDocument, JobWithResult, Result
 from service.body import JSON as JSON_TYPE
 from service.body import NPY
 from service.deblurring.spec import KIND as PICTURE
 from service.errors import ServiceError
 from service.inference import SolveSpec
-from service.openapi import errors
+from service.openapi import errors, files
 from service.parts import META, X_PART
 from service.queue.records import JobStatus
 from service.responses import JSON, dump_json
@@ -20,7 +21,6 @@ from service.results import Heading, result_npy
 from service.routes.documents import CHUNKS_A_PAGE, full_document, job_document, queued_s, result_texts
 from service.routes.negotiation import negotiate
 from service.routes.pictures import PICTURE_MEDIA, PNG, picture_response
-from service.schemas import JobDocument
 from service.state import Services, Shared
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=errors(404, 503))
@@ -28,7 +28,7 @@ _PING_S = 15
 _VARY = {"Vary": "Accept"}
 
 
-@router.get("/{job_id}", response_model=JobDocument)
+@router.get("/{job_id}", response_model=JobWithResult)
 async def job(job_id: str, services: Shared, wait: Annotated[float, Query(ge=0, le=3600)] = 0) -> Response:
     """The job; `wait` holds the answer back until it is finished, for at most that many seconds (and at most 30)."""
     if wait > 0:
@@ -41,8 +41,8 @@ async def job(job_id: str, services: Shared, wait: Annotated[float, Query(ge=0, 
 
 @router.get(
     "/{job_id}/result",
-    responses={200: {"content": {JSON_TYPE: {}, NPY: {}, PNG: {}}}, **errors(406, 409, 410)},
-    response_class=Response,
+    response_model=Result,
+    responses={200: {"content": files(NPY, PNG)}, **errors(406, 409, 410)},
 )
 async def result(job_id: str, request: Request, services: Shared, arrays: bool = True) -> Response:
     """The whole result: JSON, or the reconstructions alone as npy, or a deblurred picture as PNG, as Accept asks.
@@ -103,7 +103,10 @@ async def _next(changes: AsyncIterator[JobStatus]) -> JobStatus | None:
 @router.delete(
     "/{job_id}",
     response_model=JobDocument,
-    responses={202: {"description": "canceling: a part is still running"}, 204: {"description": "purged"}},
+    responses={
+        202: {"model": JobDocument, "description": "canceling: a part is still running"},
+        204: {"description": "purged"},
+    },
 )
 async def delete(job_id: str, services: Shared, purge: bool = False) -> Response:
     """Cancel the job; with `purge=true` forget it and its result altogether."""

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.answers.health import Scraped
 from service.errors import ServiceError
 from service.metrics.api import ApiMetrics
 from service.openapi import errors
@@ -12,7 +13,7 @@ from service.state import Services, Shared
 router = APIRouter(prefix="/metrics", tags=["metrics"])
 
 
-@router.get("", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get("", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
 async def metrics(request: Request, services: Shared) -> Response:
     """The API's own metrics in Prometheus' text format; the workers have theirs, see /metrics/workers."""
     found: ApiMetrics = request.app.state.metrics
@@ -20,7 +21,7 @@ async def metrics(request: Request, services: Shared) -> Response:
     return Response(found.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/workers", response_class=JSON, responses=errors(503))
+@router.get("/workers", response_model=list[Scraped], responses=errors(503))
 async def workers(services: Shared) -> Response:
     """The workers' addresses, as Prometheus' HTTP service discovery reads them."""
     alive = await services.live_workers()

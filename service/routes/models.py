@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from service.answers.models import AnyCard, Cards, Examples, Histograms
 from service.deblurring.networks import Networks
 from service.inference import Inference
 from service.openapi import errors
@@ -13,25 +14,25 @@ from service.state import Services, Shared
 router = APIRouter(prefix="/models", tags=["models"], responses=errors(503))
 
 
-@router.get("", response_class=JSON)
+@router.get("", response_model=Cards)
 async def models(services: Shared) -> Response:
     """The card of the newest version of every model."""
     return JSON({"models": await services.in_thread(_cards, services)})
 
 
-@router.get("/{name}", response_class=JSON, responses=errors(404))
+@router.get("/{name}", response_model=AnyCard, responses=errors(404))
 async def model(name: str, services: Shared, version: int | None = None) -> Response:
     """One model's card: shapes, units, training, calibration, measured limits."""
     return JSON(await services.in_thread(_card, services, name, version))
 
 
-@router.get("/{name}/examples", response_class=JSON, responses=errors(404))
+@router.get("/{name}/examples", response_model=Examples, responses=errors(404))
 async def examples(name: str, services: Shared) -> Response:
     """A few held-out observations to try, with the unknowns behind them."""
     return JSON(await services.in_thread(services.inference.examples, name))
 
 
-@router.get("/{name}/calibration", response_class=JSON, responses=errors(404))
+@router.get("/{name}/calibration", response_model=Histograms, responses=errors(404))
 async def calibration(name: str, services: Shared, version: int | None = None) -> Response:
     """A histogram of every score over the model's calibration set: what usual looks like."""
     return JSON(await services.in_thread(_histograms, services, name, version))

@@ -5,9 +5,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from service.answers import protocols as answers
 from service.errors import InvalidInput, NotInTime, ServiceError
 from service.inference import SolveSpec
-from service.openapi import errors
+from service.openapi import errors, files
 from service.parts import Parts
 from service.prepare import job_of, query_data
 from service.protocols import open_inference as protocol
@@ -29,32 +30,29 @@ class _Route(ExplainedRoute):
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=_Route)
 _OF_A_MODEL = errors(404, 422, 503)
-_OF_A_REQUEST = _OF_A_MODEL | errors(504)
-_NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "not ready"}}
-_INFER_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"type": "object", "required": ["inputs"]}},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
+_NOT_READY: dict[int | str, dict[str, Any]] = {503: {"model": answers.ServerReady, "description": "not ready"}}
+_RAW = files("application/octet-stream")
+_INFER_BODY = {"application/json": {"schema": {"type": "object", "required": ["inputs"]}}} | _RAW
+_INFER: dict[str, Any] = {
+    "response_model": answers.InferResponse,
+    "responses": _OF_A_MODEL | errors(504) | {200: {"content": _RAW}},
+    "openapi_extra": {"requestBody": {"required": True, "content": _INFER_BODY}},
 }
 
 
-@router.get("", response_class=JSON)
+@router.get("", response_model=answers.ServerMetadata)
 async def server() -> Response:
     """What this server is."""
     return JSON({"name": "deceptron", "version": running_version(), "extensions": protocol.EXTENSIONS})
 
 
-@router.get("/health/live", response_class=JSON)
+@router.get("/health/live", response_model=answers.ServerLive)
 async def live() -> Response:
     """The process answers."""
     return JSON({"live": True})
 
 
-@router.get("/health/ready", response_class=JSON, responses=_NOT_READY)
+@router.get("/health/ready", response_model=answers.ServerReady, responses=_NOT_READY)
 async def ready(services: Shared) -> Response:
     """The service can solve: the same conditions as /health/ready."""
     checks, _ = await checks_of(services)
@@ -62,25 +60,23 @@ async def ready(services: Shared) -> Response:
     return JSON({"ready": ok}, 200 if ok else 503)
 
 
-@router.get("/models/{name}", response_class=JSON, responses=_OF_A_MODEL)
-@router.get("/models/{name}/versions/{version}", response_class=JSON, responses=_OF_A_MODEL)
+@router.get("/models/{name}", response_model=answers.ModelMetadata, responses=_OF_A_MODEL)
+@router.get("/models/{name}/versions/{version}", response_model=answers.ModelMetadata, responses=_OF_A_MODEL)
 async def metadata(name: str, services: Shared, version: str | None = None) -> Response:
     """The tensors of a model."""
     return JSON(await services.in_thread(_metadata, services, name, _number(version)))
 
 
-@router.get("/models/{name}/ready", response_class=JSON, responses=_OF_A_MODEL)
-@router.get("/models/{name}/versions/{version}/ready", response_class=JSON, responses=_OF_A_MODEL)
+@router.get("/models/{name}/ready", response_model=answers.ModelReady, responses=_OF_A_MODEL)
+@router.get("/models/{name}/versions/{version}/ready", response_model=answers.ModelReady, responses=_OF_A_MODEL)
 async def model_ready(name: str, services: Shared, version: str | None = None) -> Response:
     """The model is there and may be used."""
     loaded = await services.in_thread(services.inference.loaded, name, _number(version))
     return JSON({"name": loaded.manifest.name, "ready": True})
 
 
-@router.post("/models/{name}/infer", response_class=JSON, responses=_OF_A_REQUEST, openapi_extra=_INFER_BODY)
-@router.post(
-    "/models/{name}/versions/{version}/infer", response_class=JSON, responses=_OF_A_REQUEST, openapi_extra=_INFER_BODY
-)
+@router.post("/models/{name}/infer", **_INFER)
+@router.post("/models/{name}/versions/{version}/infer", **_INFER)
 async def infer(name: str, request: Request, services: Shared, version: str | None = None) -> Response:
     """Observations in, reconstructions out, in one exchange; longer work belongs to POST /invert."""
     body = await services.body(request)

@@ -6,15 +6,16 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from service.answers.jobs import JobDocument, JobWithResult
 from service.body import JSON as JSON_TYPE
 from service.body import NPY, content_type
 from service.errors import InvalidInput
-from service.openapi import errors
+from service.openapi import errors, files
 from service.prepare import Kind, RawRequest
 from service.queue.records import JobStatus, NewJob
 from service.responses import JSON
 from service.routes.documents import full_document, job_document
-from service.schemas import CompareRequest, InvertRequest, JobDocument, Options
+from service.schemas import CompareRequest, InvertRequest, Options
 from service.state import Services, Shared
 
 router = APIRouter(tags=["solve"], responses=errors(404, 415, 503))
@@ -29,18 +30,26 @@ HEADERS = [
     )
 ]
 """OpenAPI of the headers that every POST of a job reads."""
+ACCEPTED: dict[str, Any] = {
+    "description": "queued: ask at Location",
+    "headers": {
+        "Location": {"required": True, "schema": {"type": "string"}, "description": "/jobs/{id}"},
+        "Retry-After": {"required": True, "schema": {"type": "integer"}, "description": "seconds"},
+    },
+}
+FINISHED = {"model": JobWithResult, "description": "`Prefer: wait` was met: the finished job"}
+"""OpenAPI of its answers."""
 Answer = Callable[[JobStatus, dict[str, str]], Awaitable[Response]]
 """What a finished job is answered with, given the headers that every such answer has."""
 
 
 def _documented(model: type[InvertRequest] | type[CompareRequest], method: str) -> dict[str, Any]:
     """OpenAPI of a body that is read by hand: JSON by its schema, or npy with the rest as query parameters."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    binary = {"schema": {"type": "string", "format": "binary", "description": "m or B x m; the rest in the query"}}
+    content = {JSON_TYPE: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}, **files(NPY)}
     query = ["model", "version", method, *Options.model_fields, "constraint"]
     parameters = [{"name": n, "in": "query", "schema": {"type": "string"}, "description": "npy only"} for n in query]
     return {
-        "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": schema}, NPY: binary}},
+        "requestBody": {"required": True, "content": content, "description": "npy: m or B x m, the rest in the query"},
         "parameters": [*parameters, *HEADERS],
     }
 
@@ -49,7 +58,7 @@ def _documented(model: type[InvertRequest] | type[CompareRequest], method: str) 
     "/invert",
     status_code=202,
     response_model=JobDocument,
-    responses={200: {"model": JobDocument, "description": "`Prefer: wait` was met: the finished job"}},
+    responses={202: ACCEPTED, 200: FINISHED},
     openapi_extra=_documented(InvertRequest, "method"),
 )
 async def invert(request: Request, services: Shared) -> Response:
@@ -61,7 +70,7 @@ async def invert(request: Request, services: Shared) -> Response:
     "/compare",
     status_code=202,
     response_model=JobDocument,
-    responses={200: {"model": JobDocument, "description": "`Prefer: wait` was met: the finished job"}},
+    responses={202: ACCEPTED, 200: FINISHED},
     openapi_extra=_documented(CompareRequest, "methods"),
 )
 async def compare(request: Request, services: Shared) -> Response:

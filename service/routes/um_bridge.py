@@ -8,6 +8,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from service.answers import protocols as answers
+from service.answers.base import Answer
 from service.body import parse_json
 from service.errors import ServiceError
 from service.openapi import errors
@@ -29,14 +31,14 @@ router = APIRouter(tags=["um-bridge"], route_class=_Route, responses=errors(503)
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
-@router.get("/Info", response_class=JSON)
+@router.get("/Info", response_model=answers.Info)
 async def info(services: Shared) -> Response:
     """The protocol's version and every function there is."""
     models = await services.in_thread(services.bridge.names)
     return JSON({"protocolVersion": protocol.PROTOCOL_VERSION, "models": models})
 
 
-def _answering(path: str, member: str, work: Work, says: str) -> None:
+def _answering(path: str, member: str, work: Work, answer: type[Answer], says: str) -> None:
     """A route that reads a JSON body, whatever Content-Type says (clients differ), and answers in a thread."""
 
     async def ask(request: Request, services: Shared) -> Response:
@@ -44,12 +46,14 @@ def _answering(path: str, member: str, work: Work, says: str) -> None:
         return JSON({member: await services.in_thread(lambda: work(services.bridge, parse_json(body)))})
 
     options: dict[str, Any] = {"name": path.strip("/"), "description": says, "openapi_extra": _BODY}
-    router.post(path, response_class=JSON, responses=errors(404), **options)(ask)
+    router.post(path, response_model=answer, responses=errors(404), **options)(ask)
 
 
-_answering("/ModelInfo", "support", Bridge.support, "What can be asked of a function.")
-_answering("/InputSizes", "inputSizes", Bridge.input_sizes, "The lengths of a function's inputs.")
-_answering("/OutputSizes", "outputSizes", Bridge.output_sizes, "The lengths of a function's outputs.")
-_answering("/Evaluate", "output", Bridge.evaluate, "The function at the input.")
-_answering("/Gradient", "output", Bridge.gradient, "J^T sens.")
-_answering("/ApplyJacobian", "output", Bridge.apply_jacobian, "J vec.")
+_answering("/ModelInfo", "support", Bridge.support, answers.ModelInfo, "What can be asked of a function.")
+_answering("/InputSizes", "inputSizes", Bridge.input_sizes, answers.InputSizes, "The lengths of a function's inputs.")
+_answering(
+    "/OutputSizes", "outputSizes", Bridge.output_sizes, answers.OutputSizes, "The lengths of a function's outputs."
+)
+_answering("/Evaluate", "output", Bridge.evaluate, answers.Evaluated, "The function at the input.")
+_answering("/Gradient", "output", Bridge.gradient, answers.Applied, "J^T sens.")
+_answering("/ApplyJacobian", "output", Bridge.apply_jacobian, answers.Applied, "J vec.")

@@ -26,7 +26,7 @@ WAIT = {"Prefer": "wait=20"}
 LONGEST_LIST, KEPT, LONGEST_TEXT = 16, 3, 5000
 DIGITS = 4
 JSON, TEXT, EVENTS = "application/json", "text/plain", "text/event-stream"
-ELSEWHERE = {"host": "worker-1", "pid": 4711, "commit": "6f1d0c2b9a8e7f5d4c3b2a190817263544536271", "metrics": ""}
+ELSEWHERE = {"host": "worker-1", "pid": 4711, "commit": "6f1d0c2b9a8e7f5d4c3b2a190817263544536271"}
 """What would tell of the machine on which the examples were recorded."""
 _NUMBERS = re.compile(r"\[[-+.\de,\s]+\]")
 
@@ -112,14 +112,22 @@ CALLS = (
 
 
 def answers(http: httpx.Client) -> Iterator[tuple[Call, Any]]:
-    """Every call with what came back, shortened; raises AssertionError where another status did."""
+    """Every call with what came back, shortened."""
+    job_id = ""
+    for call, response in responses(http):
+        job_id = job_id or response.json()["id"]
+        value = response.json() if call.media == JSON else first_lines(response.text)
+        yield call, shortened(json.loads(json.dumps(value).replace(job_id, JOB_ID)))
+
+
+def responses(http: httpx.Client) -> Iterator[tuple[Call, httpx.Response]]:
+    """Every call and its answer as it came; raises AssertionError where another status did."""
     job_id = ""
     for call in CALLS:
         response = without_queue(call) if call.status == 503 else call.send(http, job_id)
         assert response.status_code == call.status, (call.operation, response.text)
         job_id = job_id or response.json()["id"]
-        value = response.json() if call.media == JSON else first_lines(response.text)
-        yield call, shortened(json.loads(json.dumps(value).replace(job_id, JOB_ID)))
+        yield call, response
 
 
 def without_queue(call: Call) -> httpx.Response:
