@@ -36,6 +36,8 @@ class Documented:
     def __init__(self) -> None:
         app = create_app(Settings(redis_url="redis://127.0.0.1:9/0"))
         self.document: dict[str, Any] = json.loads(json.dumps(app.openapi()))
+        components = {"components": self.document["components"]}
+        self._validators = {where: Draft202012Validator(schema | components) for where, schema in self.schemas()}
 
     def schemas(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Of every JSON answer: 'GET /jobs/{job_id} 200' and what it says."""
@@ -47,8 +49,7 @@ class Documented:
 
     def wrong(self, where: str, answer: Any) -> str | None:
         """What is wrong with an answer, or None."""
-        schema = {**dict(self.schemas())[where], "components": self.document["components"]}
-        error = best_match(Draft202012Validator(schema).iter_errors(answer))
+        error = best_match(self._validators[where].iter_errors(answer))
         return error and f"{where} at {error.json_path}: {error.message[:300]}"
 
 
@@ -81,7 +82,7 @@ def changed(answer: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The answer with one thing wrong: a member too many, missing, of another kind, or of another name in an item."""
     yield "surprise", {**answer, "surprise": 1}
     for name in answer:
-        yield f"{name}: object", {**answer, name: {"surprise": {}}}
+        yield f"{name} of another kind", {**answer, name: [{"surprise": 1}]}
         if name not in OPTIONAL:
             less = copy.copy(answer)
             del less[name]
