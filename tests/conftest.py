@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests import leash
+
 try:
     import torch
 except ImportError:  # the base install, and its tests, do without
@@ -27,6 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Whoever runs the tests may have a service of their own, with its data and its keys.
 os.environ["XDG_STATE_HOME"] = str(Path(tempfile.gettempdir()) / "deceptron-tests-have-no-state")
 os.environ.pop("DECEPTRON_API_KEY", None)
+leash.hold()
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from benchmarks.run import BENCHMARKS
 from benchmarks.setup import Setup
 from benchmarks.sheet import paste
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

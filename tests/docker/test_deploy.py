@@ -248,7 +248,7 @@ def test_what_is_copied_installs_and_runs(tmp_path: Path) -> None:
         str(site),
         ".",
     ]
-    subprocess.run(pip, cwd=source, check=True, timeout=100)
+    subprocess.run(pip, cwd=source, check=True, timeout=500)
     data = {p.relative_to(source) for p in (source / "service").rglob("*") if p.is_file() and p.suffix != ".py"}
     assert data
     assert not [path for path in data if not (site / path).exists()]
@@ -259,7 +259,7 @@ def test_what_is_copied_installs_and_runs(tmp_path: Path) -> None:
         "import service; print(service.__file__); from service.cli import main; main()",
         "models",
     ]
-    ran = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100)
+    ran = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith(str(site))
     assert "heat1d" in ran.stdout

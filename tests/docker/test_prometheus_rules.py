@@ -14,7 +14,7 @@ NEEDS_PROMTOOL = pytest.mark.skipif(
 
 
 def promtool(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["promtool", *words], cwd=FOLDER, capture_output=True, text=True, timeout=60)
+    return subprocess.run(["promtool", *words], cwd=FOLDER, capture_output=True, text=True, timeout=500)
 
 
 @NEEDS_PROMTOOL

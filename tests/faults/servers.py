@@ -49,7 +49,7 @@ class QueueServer:
     def __exit__(self, *exc_info: object) -> None:
         self.kill()
 
-    def start(self, timeout_s: float = 30.0) -> None:
+    def start(self, timeout_s: float = 120.0) -> None:
         """Starts it and returns once it serves."""
         place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         self.process = subprocess.Popen(

@@ -76,7 +76,7 @@ class Stand:
         wait_for(lambda: not alive(self.api))
         self.start_api()
 
-    def busy_worker(self, choice: random.Random, timeout_s: float = 30.0) -> int:
+    def busy_worker(self, choice: random.Random, timeout_s: float = 120.0) -> int:
         """A worker that runs a batch at this moment."""
         return int(wait_for(lambda: self._running(choice), timeout_s))
 
@@ -91,7 +91,7 @@ class Stand:
         return choice.choice(running) if running else None
 
     def _gone(self, pid: int) -> None:
-        wait_for(lambda: not alive(pid), 60)
+        wait_for(lambda: not alive(pid))
         self.workers.remove(pid)
         self.start_worker()
 
@@ -138,7 +138,7 @@ def stand(
         made.start_api()
         for _ in range(workers):
             made.start_worker()
-        wait_for(lambda: ready(url) == 200, 60)
+        wait_for(lambda: ready(url) == 200)
         yield made
 
 
@@ -165,7 +165,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+def wait_for(condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:
     """The first true value of a condition; fails when there is none in time."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):

@@ -18,7 +18,7 @@ GUILTY = {17: DIE, 101: EAT, 199: HANG}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_only_the_guilty_fail(tmp_path: Path) -> None:
     """Three guilty items among 200 of one request: 197 answers, three reasons, at most two dead workers."""
     answers = known()
@@ -50,7 +50,7 @@ def test_only_the_guilty_fail(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_picture_that_kills_fails_alone(tmp_path: Path) -> None:
     """It is tried in company, alone, and in quarantine; a picture that was only near gets its answer."""
     scene = np.random.default_rng(0).random((16, 16))

@@ -15,7 +15,7 @@ from service.queue.connection import connect, connect_async
 from service.queue.jobs import JobStore, Submitted
 from service.queue.keys import Keys
 from tests.faults.servers import QueueServer, binaries
-from tests.service.queue.queue_bench import LIMITS, Bench, Recorder, job, until
+from tests.service.queue.queue_bench import LIMITS, SHORT, Bench, Recorder, job, until
 
 pytestmark = pytest.mark.anyio
 HOUR_S = 3600
@@ -81,7 +81,7 @@ async def fill(store: JobStore, size: int, refusal: type[ServiceError]) -> list[
 
 
 async def accepted_again(store: JobStore) -> Submitted:
-    for _ in range(200):
+    for _ in range(600):
         try:
             return await store.submit(job(b"there is room again"))
         except ServiceError:
@@ -96,9 +96,9 @@ async def test_full_memory_refuses_new_work_and_finishes_what_it_has(binary: Pat
     # A worker that starts when nothing fits any more makes room again, as results expire.
     with here.bench.worker(Recorder(), limits=replace(LIMITS, result_ttl_s=0.01)):
         for one in accepted:
-            assert (await here.store.wait(one.job_id, 30)).done == 1
+            assert (await here.store.wait(one.job_id, 60)).done == 1
         again = await accepted_again(here.store)
-        assert (await here.store.wait(again.job_id, 30)).done == 1
+        assert (await here.store.wait(again.job_id, 60)).done == 1
 
 
 async def test_a_full_disk_is_an_outage_and_loses_nothing(tmp_path: Path, start: Start) -> None:
@@ -115,12 +115,12 @@ async def test_a_full_disk_is_an_outage_and_loses_nothing(tmp_path: Path, start:
             accepted = await fill(here.store, 100_000, QueueUnavailable)
             assert accepted
             assert here.server.process is not None
-            here.server.process.wait(10)  # under appendfsync always it ends rather than answer for what is not written
+            here.server.process.wait(60)  # under appendfsync always it ends rather than answer for what is not written
             filler.unlink()
             here.server.start()  # as `deceptron serve` and a restart policy do until it stays
             accepted.append(await accepted_again(here.store))
             for one in accepted:
-                assert (await here.store.wait(one.job_id, 30)).status == "succeeded"
+                assert (await here.store.wait(one.job_id, 60)).status == "succeeded"
             assert here.bench.pending() == 0
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
@@ -137,18 +137,19 @@ async def test_the_clock_is_set_while_work_runs_and_a_worker_dies(tmp_path: Path
     # Debian's server does not start with it: its allocator asks for the time before libfaketime is ready.
     here = start(binaries()["embedded"], FAKETIME_DONT_FAKE_MONOTONIC="1", **env)
     process = here.bench.process()
-    submitted = await here.store.submit(job(b"sleep:2"))
+    submitted = await here.store.submit(job(here.bench.held))
     await asyncio.to_thread(until, lambda: here.bench.runs())
     before = here.bench.client.time()[0]
-    with here.bench.worker(Recorder()):
+    elsewhere = replace(here.bench, folder=tmp_path / "elsewhere")  # who cannot see the death has only the lease
+    with elsewhere.worker(Recorder(), limits=SHORT):
         await asyncio.to_thread(until, lambda: here.bench.client.get(here.bench.keys.sweeping))
         clock.write_text(f"{step_s:+d}")
         await asyncio.to_thread(until, lambda: abs(here.bench.client.time()[0] - before) > HOUR_S / 2)
         process.kill()
-        status = await here.store.wait(submitted.job_id, 30)
+        status = await here.store.wait(submitted.job_id, 60)
         assert (status.done, status.total) == (1, 1)
         again = await here.store.submit(job(b"after"))
-        assert (await here.store.wait(again.job_id, 30)).done == 1
+        assert (await here.store.wait(again.job_id, 60)).done == 1
         assert not here.bench.pending()
 
 
@@ -160,6 +161,6 @@ async def test_a_silent_server_is_told_of_soon(binary: Path, start: Start) -> No
     started = loop.time()
     with pytest.raises(QueueUnavailable, match="has not answered within"):
         await here.store.ping()
-    assert loop.time() - started < 3 * jobs.PING_S
+    assert loop.time() - started < 10 * jobs.PING_S
     here.server.stall(False)
     await here.store.ping()

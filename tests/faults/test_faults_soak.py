@@ -15,7 +15,7 @@ from tests.faults.strikes import STRIKES
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("server", sorted(binaries()))
 def test_nothing_is_lost_under_any_fault(server: str) -> None:
     counts = Counts(worker_kills=2, machine_deaths=1, server_kills=1, network_faults=3, drains=1, api_kills=1)

@@ -20,9 +20,8 @@ from service.app import create_app
 from service.demo import make_example
 from service.examples import JOB_ID, RECORDED
 from service.settings import Settings
-from tests.service.conftest import start_service, stop_service
+from tests.service.conftest import WAIT, start_service, stop_service
 
-WAIT = {"Prefer": "wait=20"}
 LONGEST_LIST, KEPT, LONGEST_TEXT = 16, 3, 5000
 DIGITS = 4
 JSON, TEXT, EVENTS = "application/json", "text/plain", "text/event-stream"

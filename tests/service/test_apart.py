@@ -59,7 +59,7 @@ def test_it_runs_on_the_engine_that_was_asked_for(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("how", ["forked", "spawned"])
 def test_answers_are_those_of_the_worker_to_the_bit(checkpoints: dict[str, str], how: str) -> None:
     command = [sys.executable, "-m", PROCESS, how]
-    ran = subprocess.run(command, cwd=ROOT, env=checkpoints, capture_output=True, text=True, check=False, timeout=250)
+    ran = subprocess.run(command, cwd=ROOT, env=checkpoints, capture_output=True, text=True, check=False, timeout=500)
     assert ran.returncode == 0, ran.stderr[-3000:]
     told = json.loads(ran.stdout.splitlines()[-1])
     assert told["same"] == [[True], [True], [True]]
@@ -68,5 +68,5 @@ def test_answers_are_those_of_the_worker_to_the_bit(checkpoints: dict[str, str],
 
 def test_how_a_forked_process_ended_is_known() -> None:
     """By itself, killed, and not started at all once the copy is gone."""
-    ran = subprocess.run([sys.executable, "-c", ENDING], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", ENDING], cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert ran.stdout.split("\n")[0] == "[7, -9, 'BrokenPipeError']", ran.stderr

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from service.arrays import encode_npy
+from tests.service.conftest import wait_for
 
 NPY = {"Content-Type": "application/x-npy"}
 JSON = {"Content-Type": "application/json"}
@@ -157,4 +158,4 @@ def check_problem(response: httpx.Response, status: int, field: str) -> None:
         assert any(found == field or found.startswith((f"{field}.", f"{field}[")) for found in fields), document
         assert all(len(error["detail"]) > 5 for error in document["errors"])
     with httpx.Client(base_url=response.request.url.copy_with(path="/", query=None), trust_env=False) as other:
-        assert other.get("/health/ready", timeout=20).status_code == 200
+        wait_for(lambda: other.get("/health/ready", timeout=60).status_code == 200)

@@ -34,7 +34,7 @@ def block(name: str) -> Block:
 def run(name: str, folder: Path) -> None:
     """Runs a block of the page in a folder, as a reader would."""
     (folder / name).write_text(block(name).text)
-    ran = subprocess.run([sys.executable, name], cwd=folder, capture_output=True, text=True, timeout=280)
+    ran = subprocess.run([sys.executable, name], cwd=folder, capture_output=True, text=True, timeout=500)
     assert ran.returncode == 0, ran.stderr[-3000:]
 
 
@@ -84,7 +84,7 @@ def test_dask_block_by_block(heat: np.ndarray, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_parquet_through_ray(heat: np.ndarray, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (extra bulk)")
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")

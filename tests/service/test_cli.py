@@ -16,7 +16,7 @@ from tests.service.conftest import DECEPTRON, ROOT, Service
 
 def deceptron(*words: str, stdin: bytes = b"") -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command."""
-    ran = subprocess.run([*DECEPTRON, *words], cwd=ROOT, input=stdin, capture_output=True, timeout=100)
+    ran = subprocess.run([*DECEPTRON, *words], cwd=ROOT, input=stdin, capture_output=True, timeout=500)
     return ran.returncode, ran.stdout.decode(), ran.stderr.decode()
 
 

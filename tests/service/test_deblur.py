@@ -16,11 +16,10 @@ from service.arrays import decode_npy, encode_npy, encode_object
 from service.images import decode_image, encode_png
 from service.settings import CHECKPOINTS
 from tests.scenes import scene
-from tests.service.conftest import wait_for
+from tests.service.conftest import WAIT, wait_for
 from tests.service.files import pillow_file
 
 SIGMA, NOISE = 1.6, 0.005
-WAIT = {"Prefer": "wait=30"}
 PNG, NPY = {**WAIT, "Accept": "image/png"}, {**WAIT, "Accept": "application/x-npy"}
 LIMIT = 2**20
 SHIPPED = bool(Registry(CHECKPOINTS).versions("deblur"))
@@ -59,7 +58,7 @@ def test_a_posted_png_comes_back_sharper(http: httpx.Client, channels: int, bits
     files = {"image": ("photo.png", encode_png(blurred, bits), "image/png")}
     answer = http.post("/deblur", files=files, data={"sigma": f"{SIGMA}", "method": "wiener"}, headers=PNG)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png"), answer.text
-    assert answer.headers["preference-applied"] == "wait=30"
+    assert answer.headers["preference-applied"] == WAIT["Prefer"]
     assert decode_image(answer.content, LIMIT).bits == bits
     assert rms(picture(answer.content), truth) < 0.85 * rms(blurred, truth)
 

@@ -54,7 +54,7 @@ def nav_pages(entries: list[object]) -> list[str]:
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning() -> None:
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     reference = (ROOT / "build/site/reference.html").read_text()
     assert "service.client.Client" in reference
@@ -131,7 +131,7 @@ def test_what_is_shown_runs(page: str, block: Block, service: Service, folder: P
     text = as_run(block.text, service, page, block.language)
     program = [sys.executable, "-c"] if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **_offline(folder)}
-    ran = subprocess.run([*program, text], cwd=folder, env=env, capture_output=True, text=True, timeout=110)
+    ran = subprocess.run([*program, text], cwd=folder, env=env, capture_output=True, text=True, timeout=500)
     assert ran.returncode == 0, f"{page}:{block.line}\n{text}\n{ran.stdout}\n{ran.stderr}"
     assert '"status":4' not in ran.stdout, ran.stdout  # curl is content with an error
 

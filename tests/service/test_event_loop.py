@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.arrays import encode_npy
 from service.metrics.loop import EVERY_S, LoopWatch
-from tests.service.conftest import Service
+from tests.service.conftest import MAX_WAIT_S, Service
 
 LONGEST_S = 0.25  # CPU time, which a busy machine does not stretch much: the interval, and room for one longer step
 WORK = "deceptron_event_loop_work_seconds"
@@ -27,6 +27,10 @@ def counts(text: str) -> tuple[float, float]:
         for sample in family.samples
     }
     return samples[f"{WORK}_count", None], samples[f"{WORK}_bucket", f"{LONGEST_S}"]
+
+
+def metrics(service: Service) -> str:
+    return httpx.get(f"{service.url}/metrics", timeout=60, trust_env=False).text
 
 
 def test_the_loop_turns_while_large_bodies_are_read_and_large_results_written(
@@ -43,21 +47,21 @@ def test_the_loop_turns_while_large_bodies_are_read_and_large_results_written(
     )
 
     def post(body: bytes, headers: dict[str, str]) -> int:
-        with httpx.Client(base_url=service.url, timeout=200, trust_env=False) as client:
+        with httpx.Client(base_url=service.url, timeout=MAX_WAIT_S + 20, trust_env=False) as client:
             query = {} if headers is as_json else {"model": "oscillator", "method": "oneshot"}
             answer = client.post("/invert", content=body, params=query, headers=headers)
             if answer.status_code == 202:
-                job = client.get(answer.headers["location"], params={"wait": 30})
+                job = client.get(answer.headers["location"], params={"wait": MAX_WAIT_S})
                 client.get(job.json()["links"]["result"])
             return answer.status_code
 
-    before = counts(httpx.get(f"{service.url}/metrics").text)
+    before = counts(metrics(service))
     work = [(encode_npy(wrong), npy), (numbers, as_json), (good, npy)] * 4
     with ThreadPoolExecutor(6) as pool:
         statuses = list(pool.map(lambda pair: post(*pair), work))
     assert statuses == [422, 422, 202] * 4
     time.sleep(2 * EVERY_S)
-    after = counts(httpx.get(f"{service.url}/metrics").text)
+    after = counts(metrics(service))
     looks, short = after[0] - before[0], after[1] - before[1]
     assert looks > 10
     assert short == looks

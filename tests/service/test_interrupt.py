@@ -15,7 +15,7 @@ import pytest
 from service.client import AsyncClient, Client, Options
 from tests.service.conftest import DECEPTRON, ROOT, Service, wait_for
 
-ENDLESS = Options(max_iterations=300, tolerance=1e-12)
+ENDLESS = Options(max_iterations=3000, tolerance=1e-12)
 COUNT = 10_000
 
 SCRIPT = """
@@ -28,7 +28,7 @@ class Telling(Client):
         print(job.id, flush=True)
         return super().wait(job, timeout_s)
 
-options = Options(max_iterations=300, tolerance=1e-12)
+options = Options(max_iterations=3000, tolerance=1e-12)
 Telling(sys.argv[1]).invert("oscillator", np.load(sys.argv[2]), method="gd", options=options)
 """
 
@@ -56,9 +56,9 @@ def test_ctrl_c_cancels_the_job(service: Service, client: Client, observations: 
         job = process.stdout.readline().strip()
         assert job
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=60)
+        _, complaints = process.communicate(timeout=200)
     assert "KeyboardInterrupt" in complaints
-    wait_for(lambda: client.job(job).status == "canceled", 60)
+    wait_for(lambda: client.job(job).status == "canceled", 200)
 
 
 def test_a_canceled_task_cancels_the_job(service: Service, client: Client, observations: np.ndarray) -> None:
@@ -73,7 +73,7 @@ def test_a_canceled_task_cancels_the_job(service: Service, client: Client, obser
         async with Telling(service.url) as asynchronous:
             rows = np.tile(observations, (12, 1))
             task = asyncio.create_task(asynchronous.invert("oscillator", rows, method="gd", options=ENDLESS))
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 200
             while not asynchronous.job and time.monotonic() < deadline:
                 await asyncio.sleep(0.01)
             task.cancel()
@@ -82,7 +82,7 @@ def test_a_canceled_task_cancels_the_job(service: Service, client: Client, obser
             return asynchronous.job
 
     job = asyncio.run(give_up())
-    wait_for(lambda: client.job(job).status == "canceled", 60)
+    wait_for(lambda: client.job(job).status == "canceled", 200)
 
 
 def completions(typed: str) -> list[str]:

@@ -39,7 +39,7 @@ logging.getLogger("other").info("kept: a@b.example http://x/y@z")
 
 
 def test_machines_get_one_json_object_a_line() -> None:
-    run = subprocess.run([sys.executable, "-c", LOG], capture_output=True, text=True, timeout=60, check=True)
+    run = subprocess.run([sys.executable, "-c", LOG], capture_output=True, text=True, timeout=500, check=True)
     solved, started, failed = map(json.loads, run.stderr.splitlines())
     assert (solved["event"], solved["items"], solved["process"], solved["level"]) == ("solved", 3, "worker", "info")
     assert (started["event"], started["logger"]) == ("started", "uvicorn.error")
@@ -57,7 +57,7 @@ def test_a_person_at_a_terminal_gets_words() -> None:
 def run_on_terminal(program: str) -> str:
     """What a program writes to a terminal that is its stderr."""
     reader, terminal = pty.openpty()
-    subprocess.run([sys.executable, "-c", program], stderr=terminal, timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", program], stderr=terminal, timeout=500, check=True)
     os.close(terminal)
     seen = os.read(reader, 1 << 16).decode()
     os.close(reader)
@@ -66,7 +66,7 @@ def run_on_terminal(program: str) -> str:
 
 def test_no_line_holds_a_secret() -> None:
     """Neither what somebody logged by mistake, nor what lay in a variable when something broke."""
-    piped = subprocess.run([sys.executable, "-c", LEAK], capture_output=True, text=True, timeout=60, check=True).stderr
+    piped = subprocess.run([sys.executable, "-c", LEAK], capture_output=True, text=True, timeout=500, check=True).stderr
     for seen in (piped, run_on_terminal(LEAK)):
         assert "failed" in seen
         assert "a@b.example http://x/y@z" in seen

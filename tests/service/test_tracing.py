@@ -20,7 +20,7 @@ from service.results import Notes
 from service.settings import Settings, SettingsError, load_settings
 from service.tracing import start_traces
 from service.tracing.spans import Traces
-from tests.service.conftest import ROOT, start_service, stop_service, wait_for
+from tests.service.conftest import MAX_WAIT_S, ROOT, WAIT, start_service, stop_service, wait_for
 
 SAMPLED = "00-{:032x}-{:016x}-01"
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -74,21 +74,21 @@ def facts(span: Any) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_request_is_followed_to_its_items(collector: Collector, tmp_path: Path, observation: np.ndarray) -> None:
-    quick = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
+    quick = {"OTEL_BSP_SCHEDULE_DELAY": "100", "DECEPTRON_MAX_WAIT_S": f"{MAX_WAIT_S}"}
     own = start_service(tmp_path, "--workers", "1", DECEPTRON_TRACES=collector.url, **quick)
     try:
         body = {"model": "oscillator", "observations": [observation.tolist(), (50 * observation).tolist()]}
-        headers = {"Prefer": "wait=30", "traceparent": CALLER}
-        with httpx.Client(base_url=own.url, timeout=60, trust_env=False) as http:
+        headers = {**WAIT, "traceparent": CALLER}
+        with httpx.Client(base_url=own.url, timeout=MAX_WAIT_S + 20, trust_env=False) as http:
             job = http.post("/invert", json=body, headers=headers).json()
             http.get("/health/live")
-            wait_for(lambda: collector.named("batch") and collector.named("POST /invert"), 60)
+            wait_for(lambda: all(collector.named(name) for name in ("queue", "solve", "batch", "POST /invert")))
             collector.close()  # one that is away costs nobody an answer, and does not keep the service from stopping
             assert http.post("/invert", json=body, headers=headers).json()["status"] == "succeeded"
     finally:
-        stop_service(own, timeout_s=60)
+        stop_service(own)
     (by_api, request), (by_worker, solve) = collector.named("POST /invert")[0], collector.named("solve")[0]
     (_, queue), (_, batch) = collector.named("queue")[0], collector.named("batch")[0]
     assert (by_api, by_worker) == ("deceptron-api", "deceptron-worker")

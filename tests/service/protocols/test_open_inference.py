@@ -12,14 +12,14 @@ from tritonclient.utils import InferenceServerException
 
 from service.arrays import decode_npy, encode_npy
 from service.protocols.open_inference import DATATYPES, OUTPUTS
-from tests.service.conftest import Service
+from tests.service.conftest import MAX_WAIT_S, WAIT, Service
 
 PATH = "/v2/models/oscillator/infer"
 
 
 @pytest.fixture(scope="module")
 def server(service: Service) -> Iterator[triton.InferenceServerClient]:
-    found = triton.InferenceServerClient(service.url.removeprefix("http://"), network_timeout=60.0)
+    found = triton.InferenceServerClient(service.url.removeprefix("http://"), network_timeout=MAX_WAIT_S + 20.0)
     yield found
     found.close()
 
@@ -33,7 +33,7 @@ def tensor(observations: np.ndarray, datatype: str, binary: bool) -> triton.Infe
 def own_answer(http: httpx.Client, observations: np.ndarray) -> dict[str, Any]:
     """What our own endpoint says of the same observations."""
     body = {"model": "oscillator", "observations": observations.tolist()}
-    answer: dict[str, Any] = http.post("/invert", json=body, headers={"Prefer": "wait=20"}).json()["result"]
+    answer: dict[str, Any] = http.post("/invert", json=body, headers=WAIT).json()["result"]
     return answer
 
 
@@ -160,7 +160,7 @@ def test_npy_and_tensors_agree_to_the_bit(
 ) -> None:
     few = observations[:4]
     params = {"model": "oscillator"}
-    headers = {"Content-Type": "application/x-npy", "Prefer": "wait=20"}
+    headers = {"Content-Type": "application/x-npy", **WAIT}
     job = http.post("/invert", content=encode_npy(few), params=params, headers=headers).json()
     stacked = decode_npy(http.get(job["links"]["result"], headers={"Accept": "application/x-npy"}).content)
     assert np.array_equal(server.infer("oscillator", [tensor(few, "FP64", True)]).as_numpy("x"), stacked)

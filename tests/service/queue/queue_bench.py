@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from service.queue.neighbours import Neighbours
 from service.queue.worker import Observer, Outcome, Worker, WorkerConfig
 
 PROCESS = Path(__file__).with_name("worker_process.py")
-LIMITS = Limits(lease_s=0.6, max_attempts=2)
+LIMITS = Limits(lease_s=30.0, max_attempts=2)  # no machine is so busy that a living worker misses its lease
+SHORT = replace(LIMITS, lease_s=0.6)  # of who takes over: what has been silent for so long
 CONFIG = WorkerConfig(window_ms=2.0, block_ms=50, heartbeat_s=0.1, reclaim_every_s=0.1, sweep_every_s=0.2)
 
 
@@ -66,7 +67,7 @@ class Bench:
             yield worker
         finally:
             worker.stop()
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
 
     def neighbours(self) -> Neighbours:
@@ -94,6 +95,15 @@ class Bench:
         lines = path.read_bytes().splitlines() if path.exists() else []
         return [(int(line.split(b" ", 1)[0]), line.split(b" ", 1)[1]) for line in lines]
 
+    @property
+    def gate(self) -> Path:
+        """A payload ``held`` runs until this file is there."""
+        return self.folder / "gate"
+
+    @property
+    def held(self) -> bytes:
+        return f"until:{self.gate}".encode()
+
     def pending(self) -> int:
         """Entries that were delivered and not acknowledged."""
         return int(self.client.xpending(self.keys.stream, GROUP)["pending"])
@@ -109,7 +119,7 @@ def job(*payloads: bytes, spec: str = "spec", key: str | None = None, digest: st
     return NewJob("invert", "toy", spec, chunks, key, digest)
 
 
-def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Waits for a condition; fails the test when it does not come."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -18,13 +18,13 @@ DAY_S = 86_400.0
 @pytest.mark.anyio
 async def test_a_death_next_door_needs_no_lease_to_run_out(bench: Bench, store: JobStore) -> None:
     patient = replace(LIMITS, lease_s=DAY_S)
-    submitted = await store.submit(job(b"sleep:60"))
+    submitted = await store.submit(job(bench.held))
     process = bench.process(limits=patient)
     await asyncio.to_thread(until, lambda: bench.runs())
     with bench.worker(Recorder(), limits=patient):
         await asyncio.to_thread(until, lambda: len(list(bench.folder.glob("neighbours/*/*"))) == 2)
         process.kill()
-        assert (await store.wait(submitted.job_id, 30)).status == "succeeded"
+        assert (await store.wait(submitted.job_id, 60)).status == "succeeded"
         await asyncio.to_thread(until, lambda: len(bench.consumers()) == 1)
         assert len(await store.workers()) == 1  # the dead one's registration would have lived for a day
     assert not list(bench.folder.glob("neighbours/*/*"))

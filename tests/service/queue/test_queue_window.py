@@ -44,7 +44,7 @@ async def test_what_workers_write_is_what_the_api_reads(open_window: Open) -> No
     window, standing = await windows.read("m:1")
     assert [timed.sample.verdict for timed in window] == ["in_range", "out_of_range"]
     assert window[0].sample == SAMPLE
-    assert abs(window[0].at - time.time()) < 5
+    assert abs(window[0].at - time.time()) < 60
     assert standing == Standing()
     assert len((await windows.read("n:1"))[0]) == 2
     assert await windows.read("unheard:1") == ([], Standing())
@@ -61,13 +61,17 @@ async def test_the_count_is_bounded(open_window: Open, bench: Bench) -> None:
 
 
 async def test_the_age_is_bounded(open_window: Open, bench: Bench) -> None:
-    writer, windows = open_window(Bounds(age_s=0.3))
+    writer, windows = open_window(Bounds(age_s=100.0))
+    kept = bench.keys.window("m:1")
     writer.push({"m:1": numbered(3)})
-    time.sleep(0.2)
+    for index, line in enumerate(bench.client.lrange(kept, 0, -1)):  # as if 101 seconds had passed
+        at, rest = line.split(b" ", 1)
+        bench.client.lset(kept, index, b"%.6f %s" % (float(at) - 101, rest))
     writer.push({"m:1": [SAMPLE]})
-    time.sleep(0.15)
+    assert bench.client.llen(kept) == 4
     assert [timed.sample for timed in (await windows.read("m:1"))[0]] == [SAMPLE]
-    until(lambda: not bench.client.exists(bench.keys.window("m:1")))  # nothing is left of a model nobody asks for
+    assert bench.client.llen(kept) == 1
+    assert 0 < bench.client.pttl(kept) <= 100_000  # nothing is left of a model nobody asks for
 
 
 async def test_a_state_keeps_its_beginning_until_it_changes(open_window: Open) -> None:
@@ -117,14 +121,14 @@ async def test_observers_hear_of_booked_work_and_cannot_harm_it(bench: Bench, st
     time.sleep(0.05)
     notebook = Notebook(broken)
     with bench.worker(Recorder(), observer=notebook):
-        assert (await store.wait(submitted.job_id, 10)).status == "succeeded"
+        assert (await store.wait(submitted.job_id, 60)).status == "succeeded"
         again = await store.submit(job(b"c"))
-        assert (await store.wait(again.job_id, 10)).status == "succeeded"
+        assert (await store.wait(again.job_id, 60)).status == "succeeded"
     first, second = notebook.batches
     assert (first.spec, first.items, len(first.outcomes)) == ("spec", 6, 2)
-    assert all(0.05 <= waited_s < 10 for waited_s in first.waited_s)
+    assert all(0.05 <= waited_s < 60 for waited_s in first.waited_s)
     assert (second.items, len(second.waited_s)) == (1, 1)
-    assert 0 <= second.compute_s < 10
+    assert 0 <= second.compute_s < 60
 
 
 async def test_observers_hear_of_repetitions_and_poison(bench: Bench, store: JobStore) -> None:
@@ -134,7 +138,7 @@ async def test_observers_hear_of_repetitions_and_poison(bench: Bench, store: Job
     submitted = await store.submit(job(b"a", b"b", items=2))
     notebook = Notebook()
     with bench.worker(Recorder(refuse), observer=notebook):
-        assert (await store.wait(submitted.job_id, 10)).status == "failed"
+        assert (await store.wait(submitted.job_id, 60)).status == "failed"
         until(lambda: notebook.given_up == 4)
     assert (notebook.repeated, notebook.batches) == (2, [])
 
@@ -142,10 +146,10 @@ async def test_observers_hear_of_repetitions_and_poison(bench: Bench, store: Job
 async def test_observers_hear_of_chunks_that_killed_their_workers(bench: Bench, store: JobStore) -> None:
     submitted = await store.submit(job(b"die", items=5))
     for _ in range(LIMITS.max_attempts):
-        assert bench.process().wait(20) == -9
+        assert bench.process().wait(60) == -9
     notebook = Notebook()
     with bench.worker(Recorder(), observer=notebook):
-        assert (await store.wait(submitted.job_id, 10)).status == "failed"
+        assert (await store.wait(submitted.job_id, 60)).status == "failed"
         until(lambda: notebook.given_up == 5)
 
 
@@ -154,4 +158,4 @@ async def test_the_age_of_the_oldest_work(bench: Bench, store: JobStore) -> None
     await store.submit(job(b"a"))
     time.sleep(0.1)
     await store.submit(job(b"b"))
-    assert 0.1 <= (await store.depth()).oldest_s < 10
+    assert 0.1 <= (await store.depth()).oldest_s < 60

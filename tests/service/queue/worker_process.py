@@ -1,7 +1,7 @@
 """A real worker in its own process; what it does with a payload is written in the payload.
 
-Payloads: ``die`` (SIGKILL to itself), ``raise``, ``sleep:SECONDS``, anything else is echoed. Each payload is first
-noted in the run log, a line each.
+Payloads: ``die`` (SIGKILL to itself), ``raise``, ``until:FILE`` (goes on once that
+file is there), anything else is echoed. Each payload is first noted in the run log, a line each.
 """
 
 import json
@@ -48,8 +48,8 @@ def act(payload: bytes) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if payload == b"raise":
         raise RuntimeError("asked to")
-    if payload.startswith(b"sleep:"):
-        time.sleep(float(payload[6:]))
+    while payload.startswith(b"until:") and not Path(payload[6:].decode()).exists():
+        time.sleep(0.005)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tests.service.conftest import DECEPTRON, ROOT, Service, start_service, stop
 
 # One test and not four: one service is started.
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_service_with_keys(tmp_path: Path, observation: np.ndarray) -> None:
     np.save(tmp_path / "one.npy", observation)
     (tmp_path / "data").mkdir()
@@ -53,7 +53,7 @@ def the_command_line_takes_a_key(own: Service, folder: Path, alice: str) -> None
     words = [*DECEPTRON, "invert", "oscillator", str(folder / "one.npy"), "--url", own.url]
     env = {name: value for name, value in os.environ.items() if name != "DECEPTRON_API_KEY"}
     runs = [
-        subprocess.run(call, cwd=ROOT, env=given, capture_output=True, text=True, timeout=60)
+        subprocess.run(call, cwd=ROOT, env=given, capture_output=True, text=True, timeout=500)
         for call, given in ((words, env), ([*words, "--key", alice], env), (words, {**env, "DECEPTRON_API_KEY": alice}))
     ]
     assert [ran.returncode for ran in runs] == [1, 0, 0], runs
@@ -80,6 +80,6 @@ def it_answers_as_it_documents(own: Service, key: str | None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_service_without_keys_answers_as_it_documents(service: Service) -> None:
     it_answers_as_it_documents(service, None)

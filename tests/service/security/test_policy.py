@@ -47,7 +47,7 @@ def test_the_last_key_revoked_does_not_open_the_doors(tmp_path: Path) -> None:
 def test_an_open_address_without_keys_is_one_clear_line(tmp_path: Path, command: str, code: int) -> None:
     env = {**os.environ, "DECEPTRON_DATA_DIR": str(tmp_path), "REDIS_URL": "redis://127.0.0.1:9/0"}
     words = [*DECEPTRON, command, "--host", "0.0.0.0", "--port", "0"]
-    ran = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=100)
+    ran = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=500)
     assert ran.returncode == code, ran.stderr
     assert ran.stdout == ""
     last = ran.stderr.splitlines()[-1]

@@ -78,7 +78,7 @@ def test_ones_own_picture_and_kernel(deblur: Console, tmp_path: Path) -> None:
     script, command = (page.text_content(f"#deblur-{name}") or "" for name in ("python", "curl"))
     for program in (["bash", "-c", command], [sys.executable, "-c", script]):
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        ran = subprocess.run(program, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100)
+        ran = subprocess.run(program, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500)
         assert ran.returncode == 0, ran.stderr
         with Image.open(tmp_path / "deblurred.png") as mine, Image.open(started.value.path()) as saved:
             np.testing.assert_array_equal(np.asarray(mine), np.asarray(saved))

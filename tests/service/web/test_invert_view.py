@@ -162,10 +162,10 @@ def test_take_away(console: Console, tmp_path: Path) -> None:
     console.run()
     console.page.click("#more > summary")
     shown = console.page.text_content("#python") or ""
-    ran = subprocess.run([sys.executable, "-c", shown], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    ran = subprocess.run([sys.executable, "-c", shown], cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert "in_range" in ran.stdout, ran.stderr
     curl = console.page.text_content("#curl") or ""
-    ran = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, timeout=100)
+    ran = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, timeout=500)
     item = json.loads(ran.stdout)["result"]["items"][0]
     saved = {name: download(console, name, tmp_path) for name in ("npy", "json", "csv", "png", "input")}
     x = np.load(saved["npy"])

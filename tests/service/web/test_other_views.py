@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from service.client import Client, Options
+from tests.service.conftest import WAIT, wait_for
 from tests.service.web.conftest import PHONE, WIDE, Console
 
-SLOW = Options(max_iterations=300, tolerance=1e-12)
+SLOW = Options(max_iterations=3000, tolerance=1e-12)
 VIEWS = ("invert", "deblur", "jobs", "health")
 
 
@@ -23,7 +24,7 @@ def test_a_job_can_be_opened_again(console: Console) -> None:
     page.click("text=Invert")
     console.run()
     page.click("text=Jobs")
-    assert console.text("#jobs-list .chip") == "done"
+    console.wait_for_text("#jobs-list .chip", "done")
     page.reload()  # the list outlives the page
     page.wait_for_selector("#jobs-list .job")
     console.picture("jobs")
@@ -97,7 +98,8 @@ def test_what_takes_its_time_says_so(window: Callable[..., Console]) -> None:
 
 def test_health_shows_rjcp_over_time(console: Console, http: httpx.Client, observations: np.ndarray) -> None:
     body = {"model": "oscillator", "observations": observations[:60].tolist()}
-    http.post("/invert", json=body, headers={"Prefer": "wait=20"})
+    http.post("/invert", json=body, headers=WAIT)
+    wait_for(lambda: http.get("/health/rjcp/oscillator").json()["window"]["count"] >= 60)
     page = console.page
     page.click("text=Health")
     card = page.locator("section[aria-label=oscillator]")
