@@ -58,10 +58,8 @@ class Client:
         timeout_s: float | None = None,
     ) -> Comparison:
         """Every method (or those named) under the same rules, with histories."""
-        asked, chosen = (
-            Asked(model, version, options, constraint),
-            {} if methods is None else {"methods": list(methods)},
-        )
+        asked = Asked(model, version, options, constraint)
+        chosen = {} if methods is None else {"methods": list(methods)}
         queued = self._run(flows.submit("compare", observations, asked, chosen, self._retries))
         return self._run(flows.comparison(self._finish(queued, timeout_s), self._retries))
 

@@ -137,15 +137,12 @@ class JobStore:
             found: Any = await self._client.hget(self._keys.job(job_id), "owner")
         return None if found is None else str(found.decode())
 
-    async def results(self, job_id: str) -> list[Mapping[str, bytes]]:
-        """Each chunk's parts, in order; raises JobNotFinished, JobGone, JobNotFound.
-
-        A chunk that failed as a whole has the parts ERROR_PART (why, UTF-8) and ITEMS_PART (how many items, decimal).
-        """
-        return await self.parts(await self.status(job_id))
-
     async def parts(self, status: JobStatus, names: Sequence[str] = ()) -> list[Mapping[str, bytes]]:
-        """Likewise of a job that has been looked at: all parts, or those named and the two of failed chunks."""
+        """Each chunk's parts, in order: all, or those named; raises JobNotFinished, JobGone.
+
+        A chunk that failed as a whole has the parts ERROR_PART (why, UTF-8) and ITEMS_PART (how many items, decimal),
+        whatever is named.
+        """
         return [parts async for page in self.pages(status, names) for parts in page]
 
     async def pages(

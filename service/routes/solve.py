@@ -37,8 +37,13 @@ ACCEPTED: dict[str, Any] = {
         "Retry-After": {"required": True, "schema": {"type": "integer"}, "description": "seconds"},
     },
 }
-FINISHED = {"model": JobWithResult, "description": "`Prefer: wait` was met: the finished job"}
-"""OpenAPI of its answers."""
+"""OpenAPI of its 202."""
+_FINISHED = {"model": JobWithResult, "description": "`Prefer: wait` was met: the finished job"}
+_QUEUED: dict[str, Any] = {
+    "status_code": 202,
+    "response_model": JobDocument,
+    "responses": {202: ACCEPTED, 200: _FINISHED},
+}
 Answer = Callable[[JobStatus, dict[str, str]], Awaitable[Response]]
 """What a finished job is answered with, given the headers that every such answer has."""
 
@@ -54,25 +59,13 @@ def _documented(model: type[InvertRequest] | type[CompareRequest], method: str) 
     }
 
 
-@router.post(
-    "/invert",
-    status_code=202,
-    response_model=JobDocument,
-    responses={202: ACCEPTED, 200: FINISHED},
-    openapi_extra=_documented(InvertRequest, "method"),
-)
+@router.post("/invert", openapi_extra=_documented(InvertRequest, "method"), **_QUEUED)
 async def invert(request: Request, services: Shared) -> Response:
     """Reconstruct the unknowns behind one or many observations."""
     return await _submit(request, services, "invert")
 
 
-@router.post(
-    "/compare",
-    status_code=202,
-    response_model=JobDocument,
-    responses={202: ACCEPTED, 200: FINISHED},
-    openapi_extra=_documented(CompareRequest, "methods"),
-)
+@router.post("/compare", openapi_extra=_documented(CompareRequest, "methods"), **_QUEUED)
 async def compare(request: Request, services: Shared) -> Response:
     """Reconstruct by every method named, under the same rules and with histories."""
     return await _submit(request, services, "compare")

@@ -20,9 +20,10 @@ from tests.faults.crowd import CROWDS
 from tests.faults.load import Known, known
 from tests.faults.report import TITLES, Phase, add, read
 from tests.faults.servers import binaries
-from tests.faults.stand import Stand, alive, stand
+from tests.faults.stand import Stand, stand
 from tests.faults.strikes import STRIKES
 from tests.faults.traffic import Traffic
+from tests.service.conftest import alive
 
 SETTINGS = {"DECEPTRON_CHUNK_ITEMS": "16", "DECEPTRON_BATCH_ITEMS": "64", "DECEPTRON_INLINE_ITEMS": "0"}
 LEASE = {"DECEPTRON_LEASE_S": "10"}  # the default

@@ -17,6 +17,7 @@ from service.settings import CHECKPOINTS
 from service.supervisor import listen
 from tests.faults.proxy import Proxy
 from tests.faults.servers import QueueServer
+from tests.service.conftest import alive
 
 ROOT = Path(__file__).parents[2]
 MODEL = "oscillator"
@@ -156,13 +157,6 @@ def ready(url: str) -> int:
         return httpx.get(f"{url}/health/ready", timeout=30, trust_env=False).status_code
     except httpx.TransportError:
         return 0
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def wait_for(condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:

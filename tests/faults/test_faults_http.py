@@ -17,7 +17,8 @@ from tests.faults.crowd import HEAD, post_at_once, quick, slow_crowd
 from tests.faults.load import known
 from tests.faults.servers import binaries
 from tests.faults.soak import SHORT_LEASE
-from tests.faults.stand import MODEL, Stand, alive, ready, stand, wait_for
+from tests.faults.stand import MODEL, Stand, ready, stand, wait_for
+from tests.service.conftest import alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 NPY = {"content-type": "application/x-npy"}

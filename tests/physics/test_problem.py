@@ -85,6 +85,14 @@ def test_derivative_matches_differences(problem: Problem) -> None:
     torch.testing.assert_close(pushed, difference, rtol=1e-6, atol=1e-7)
 
 
+def test_float32_is_lost_in_the_noise(problem: Problem) -> None:
+    x, _ = draw(problem, 100)
+    y = problem.forward(x.float())
+    assert y.dtype == torch.float32
+    expected = problem.forward(x.float().double())
+    torch.testing.assert_close(y.double(), expected, rtol=0, atol=0.01 * problem.noise_std)
+
+
 def test_rows_do_not_know_each_other(problem: Problem) -> None:
     x, y = draw(problem)
     alone = torch.cat([problem.forward(row[None]) for row in x])

@@ -134,6 +134,7 @@ def test_both_clients_offer_the_same() -> None:
     for name in public(Client) - {"close"}:
         mine, theirs = (inspect.signature(getattr(kind, name)) for kind in (Client, AsyncClient))
         assert mine.parameters == theirs.parameters, name
+        assert getattr(Client, name).__doc__ == getattr(AsyncClient, name).__doc__, name
 
 
 class Moody(BaseHTTPRequestHandler):

@@ -5,14 +5,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from service.queue.heartbeat import Held
-from service.queue.jobs import Chunk, Limits, NewJob
+from service.queue.jobs import Chunk, JobStore, Limits, NewJob
 from service.queue.keys import GROUP, Keys
 from service.queue.neighbours import Neighbours
 from service.queue.worker import Observer, Outcome, Worker, WorkerConfig
@@ -117,6 +117,11 @@ def job(*payloads: bytes, spec: str = "spec", key: str | None = None, digest: st
     """A job with one chunk a payload."""
     chunks = tuple(Chunk(payload, items) for payload in payloads)
     return NewJob("invert", "toy", spec, chunks, key, digest)
+
+
+async def parts_of(store: JobStore, job_id: str) -> list[Mapping[str, bytes]]:
+    """Each chunk's parts of a job, in order; raises as `JobStore.parts` does."""
+    return await store.parts(await store.status(job_id))
 
 
 def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from queue_bench import CONFIG, LIMITS, SHORT, Bench, Recorder, job, until
+from queue_bench import CONFIG, LIMITS, SHORT, Bench, Recorder, job, parts_of, until
 
 from service.queue.jobs import ERROR_PART, ITEMS_PART, JobStore
 from service.queue.keys import GROUP, chunk_id
@@ -100,7 +100,7 @@ async def test_poison_is_given_up_and_its_batch_mates_live(bench: Bench, store: 
     status = await store.wait(poison.job_id, 60)
     assert (status.status, status.done, status.total) == ("partial", 14, 14)
     assert "given up after 2 attempts" in (status.error or "")
-    good, bad = await store.results(poison.job_id)
+    good, bad = await parts_of(store, poison.job_id)
     assert good["echo"] == b"good half"
     assert b"given up after 2 attempts" in bad[ERROR_PART]
     assert bad[ITEMS_PART] == b"7"
@@ -124,7 +124,7 @@ async def test_an_exception_fails_only_the_chunk_that_raises(bench: Bench, store
     reason = statuses[1].error or ""
     assert reason.startswith("ValueError: no such thing")
     assert len(reason) <= 300
-    [parts] = await store.results(jobs[1].job_id)
+    [parts] = await parts_of(store, jobs[1].job_id)
     assert parts == {ERROR_PART: reason.encode(), ITEMS_PART: b"1"}
     assert [payloads for _, payloads in recorder.batches] == [[b"a", b"bad", b"c"], [b"a"], [b"bad"], [b"c"]]
 
@@ -152,7 +152,7 @@ async def test_a_late_owner_cannot_book(bench: Bench, store: JobStore, scripts: 
     assert complete(scripts, "quick", chunk, 2, "in time")
     assert complete(scripts, "quick", chunk, 2, "again")  # a repeated call is told that it is booked, and books nothing
     assert not complete(scripts, "slow", chunk, 2, "again")
-    assert await store.results(submitted.job_id) == [{"echo": b"in time"}]
+    assert await parts_of(store, submitted.job_id) == [{"echo": b"in time"}]
     assert (await store.status(submitted.job_id)).done == 1
 
 
@@ -165,7 +165,7 @@ async def test_the_first_result_wins_if_the_taker_has_not_begun(
     bench.client.xclaim(bench.keys.stream, GROUP, "quick", 0, [entry])
     assert complete(scripts, "slow", chunk, 1, "first")
     assert begin(scripts, "quick", chunk, entry) == [b"gone"]
-    assert await store.results(submitted.job_id) == [{"echo": b"first"}]
+    assert await parts_of(store, submitted.job_id) == [{"echo": b"first"}]
     assert bench.pending() == 0
 
 
@@ -249,4 +249,4 @@ async def test_a_stalled_worker_loses_its_lease_and_its_say(bench: Bench, open_s
         assert (await store.status(submitted.job_id)).status == "running"
         go_on.set()
         assert (await store.wait(submitted.job_id, 60)).status == "succeeded"
-    assert await store.results(submitted.job_id) == [{"echo": bench.held}]
+    assert await parts_of(store, submitted.job_id) == [{"echo": bench.held}]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from queue_bench import CONFIG, LIMITS, Bench, Recorder, job, until
+from queue_bench import CONFIG, LIMITS, Bench, Recorder, job, parts_of, until
 
 from service.queue.jobs import ERROR_PART, JobStore, NewJob
 
@@ -31,7 +31,7 @@ async def test_nobody_works_and_the_deadline_passes(bench: Bench, store: JobStor
     let_pass(bench, submitted.job_id)
     status = await store.status(submitted.job_id)
     assert (status.status, status.done, status.error) == ("failed", 2, "the deadline passed: the job had 600 s")
-    assert [parts[ERROR_PART] for parts in await store.results(submitted.job_id)] == [status.error.encode()] * 2
+    assert [parts[ERROR_PART] for parts in await parts_of(store, submitted.job_id)] == [status.error.encode()] * 2
     depth = await store.depth()
     assert (depth.items, depth.bytes, depth.chunks) == (0, 0, 0)
     recorder = Recorder()
@@ -67,7 +67,7 @@ async def test_what_is_done_in_time_is_kept(bench: Bench, store: JobStore) -> No
         assert (status.status, status.done) == ("partial", 2)
         go_on.set()
         await store.wait((await store.submit(job(b"next"))).job_id, 60)
-    quick, slow = await store.results(submitted.job_id)
+    quick, slow = await parts_of(store, submitted.job_id)
     assert quick["echo"] == b"quick"
     assert slow[ERROR_PART] == b"the deadline passed: the job had 600 s"  # and the late result was not booked
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from queue_bench import CONFIG, LIMITS, Bench, Recorder, job, until
+from queue_bench import CONFIG, LIMITS, Bench, Recorder, job, parts_of, until
 
 from service.errors import JobGone, JobNotFound
 from service.queue import jobs
@@ -43,7 +43,7 @@ async def test_cancel_before_it_runs(bench: Bench, store: JobStore) -> None:
         await store.wait(other.job_id, 60)
     assert recorder.batches == [("spec", [b"other"])]
     with pytest.raises(JobGone, match="canceled"):
-        await store.results(submitted.job_id)
+        await parts_of(store, submitted.job_id)
 
 
 async def test_cancel_while_it_runs(bench: Bench, store: JobStore) -> None:
@@ -99,7 +99,7 @@ async def test_cancel_when_half_done_and_when_done(bench: Bench, store: JobStore
         gate.open.set()
         await store.wait(behind.job_id, 60)
     assert (await store.cancel(behind.job_id)).status == "succeeded"
-    assert len(await store.results(behind.job_id)) == 1
+    assert len(await parts_of(store, behind.job_id)) == 1
     assert not bench.client.keys(f"{bench.keys.prefix}result:{submitted.job_id}*")
 
 
@@ -114,7 +114,7 @@ async def test_results_expire_and_leave_a_tombstone(bench: Bench, store: JobStor
     assert (status.status, status.done, status.finished) == ("expired", 2, True)
     assert (await store.wait(submitted.job_id, 5)).status == "expired"
     with pytest.raises(JobGone, match="expired"):
-        await store.results(submitted.job_id)
+        await parts_of(store, submitted.job_id)
     tombstone = bench.keys.job(submitted.job_id)
     assert bench.client.keys(f"{bench.keys.prefix}*{submitted.job_id}*") == [tombstone.encode()]
     assert 0 < bench.client.pttl(tombstone) <= 600_000

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from queue_bench import Bench, Recorder, job
+from queue_bench import Bench, Recorder, job, parts_of
 
 from service.errors import IdempotencyConflict, QueueFull
 from service.queue import jobs, together
@@ -38,7 +38,7 @@ async def test_small_jobs_come_whole_with_the_news(
         told = [await store.parts(status) for status in ended]
     assert told == [[{"echo": payload}] for payload in payloads]
     assert ended == [await store.status(status.id) for status in ended]
-    assert [await store.results(status.id) for status in ended] == told  # it is stored as ever
+    assert [await parts_of(store, status.id) for status in ended] == told  # it is stored as ever
 
 
 async def test_what_is_large_in_parts_or_waited_for_by_nobody_is_looked_up(bench: Bench, store: JobStore) -> None:

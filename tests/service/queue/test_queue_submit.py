@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from queue_bench import Bench, Recorder, job, until
+from queue_bench import Bench, Recorder, job, parts_of, until
 
 from service.errors import BodyTooLarge, IdempotencyConflict, JobNotFinished, JobNotFound, QueueFull, QueueUnavailable
 from service.queue.connection import API_CONNECTIONS
@@ -26,7 +26,7 @@ async def test_a_submitted_job_is_queued(bench: Bench, store: JobStore) -> None:
     depth = await store.depth()
     assert (depth.items, depth.bytes, depth.chunks) == (6, 8, 2)
     with pytest.raises(JobNotFinished):
-        await store.results(submitted.job_id)
+        await parts_of(store, submitted.job_id)
 
 
 async def test_stream_entries_hold_ids_only(bench: Bench, store: JobStore) -> None:
@@ -139,7 +139,7 @@ async def test_a_job_larger_than_the_queue_is_told_so(open_store: Callable[..., 
 
 
 async def test_unknown_jobs(store: JobStore) -> None:
-    for call in (store.status, store.results, store.cancel, store.purge):
+    for call in (store.status, store.cancel, store.purge):
         with pytest.raises(JobNotFound):
             await call("nosuchjob")
     with pytest.raises(JobNotFound):
@@ -156,7 +156,7 @@ async def test_no_server_is_queue_unavailable(open_store: Callable[..., JobStore
         store.status("a"),
         store.run(job(b"x"), 1.0),
     ]
-    calls += [store.results("a"), store.cancel("a"), store.purge("a"), store.wait("a", 0.1)]
+    calls += [store.cancel("a"), store.purge("a"), store.wait("a", 0.1)]
     for call in calls:
         with pytest.raises(QueueUnavailable) as unavailable:
             await call

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from queue_bench import CONFIG, LIMITS, SHORT, Bench, Recorder, job, until
+from queue_bench import CONFIG, LIMITS, SHORT, Bench, Recorder, job, parts_of, until
 
 from service.queue import worker
 from service.queue.batching import Entry, Outcome, groups
@@ -24,7 +24,7 @@ async def test_results_come_back_in_order(bench: Bench, store: JobStore) -> None
         status = await store.wait(submitted.job_id, 60)
     assert (status.status, status.done, status.total) == ("succeeded", 6, 6)
     assert status.created_at <= (status.started_at or 0) <= (status.finished_at or 0) < (status.expires_at or 0)
-    assert [parts["echo"] for parts in await store.results(submitted.job_id)] == [b"a", b"b", b"c"]
+    assert [parts["echo"] for parts in await parts_of(store, submitted.job_id)] == [b"a", b"b", b"c"]
 
 
 async def test_nothing_is_left_behind(bench: Bench, store: JobStore) -> None:
@@ -48,7 +48,7 @@ async def test_items_with_errors_of_their_own(
     with bench.worker(Recorder()):
         seen = await store.wait(submitted.job_id, 60)
     assert (seen.status, seen.done) == (status, 2)
-    assert [parts["echo"] for parts in await store.results(submitted.job_id)] == list(payloads)
+    assert [parts["echo"] for parts in await parts_of(store, submitted.job_id)] == list(payloads)
 
 
 async def test_equal_specs_share_a_batch(bench: Bench, store: JobStore) -> None:
@@ -59,7 +59,7 @@ async def test_equal_specs_share_a_batch(bench: Bench, store: JobStore) -> None:
             assert (await store.wait(one.job_id, 60)).status == "succeeded"
     assert sorted((spec, len(payloads)) for spec, payloads in recorder.batches) == [("A", 10), ("B", 10)]
     for i, one in enumerate(jobs):
-        assert await store.results(one.job_id) == [{"echo": b"%d" % i}]
+        assert await parts_of(store, one.job_id) == [{"echo": b"%d" % i}]
 
 
 async def test_a_batch_is_never_too_large(bench: Bench, store: JobStore) -> None:
