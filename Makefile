@@ -7,7 +7,7 @@ PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test fuzz soak lint format docs lock sbom clean
+.PHONY: help setup run demo test fuzz soak containers lint format docs lock sbom clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ fuzz: setup ## long: fuzz a live service and the readers of bodies; writes docs/
 
 soak: setup ## long: kills, cuts and drains under load, crowds of clients; writes docs/results/soak.md
 	$(BIN)/python -m tests.faults.soak --out docs/results $(ARGS)
+
+containers: setup ## long: build the CPU image, run docker-compose.yml, kill and restart its parts (needs Docker)
+	$(BIN)/python -m tests.docker.containers $(ARGS)
 
 lint: setup ## check style and types
 	$(BIN)/ruff format --check .

@@ -87,6 +87,15 @@ def test_compose_services_are_locked_down(compose: dict[str, Any]) -> None:
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
 
 
+def test_compose_keeps_keys_where_the_image_may_read_them(compose: dict[str, Any]) -> None:
+    """A secret from a file comes with the file's owner and mode: a private one is closed to the image's user."""
+    for name in ("api", "worker", "worker-gpu"):
+        service = compose["services"][name]
+        assert "secrets" not in service, name
+        assert "DECEPTRON_KEYS_FILE" not in service["environment"], name
+        assert "data:/var/lib/deceptron" in service["volumes"], name
+
+
 @pytest.mark.parametrize("resource", resources(), ids=lambda r: f"{r['kind']}-{r.get('metadata', {}).get('name', '')}")
 def test_manifests_keep_the_cluster_schema(resource: dict[str, Any]) -> None:
     if resource["kind"] not in FOREIGN:
