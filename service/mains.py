@@ -22,10 +22,10 @@ from service.logs import configure_logs
 from service.metrics.worker import WorkerMetrics
 from service.monitor import Both, WorkerMonitor
 from service.patience import Patience
-from service.process import on_stop_signals, tell_where_time_ran_out
+from service.process import keep_what_is_loaded, on_stop_signals, tell_where_time_ran_out
 from service.quarantine import Quarantine, Rescue, TimeLimited, attend
 from service.queue.heartbeat import Held
-from service.queue.window import WindowWriter
+from service.queue.window import Gathered, WindowWriter
 from service.queue.worker import Worker
 from service.rjcp import Judged
 from service.settings import Settings, SettingsError, to_env
@@ -55,6 +55,7 @@ def run_api(settings: Settings, listening_fd: int | None = None) -> None:
         timeout_graceful_shutdown=max(1, int(settings.drain_s)),
         server_header=False,
     )
+    keep_what_is_loaded()
     sockets = None if listening_fd is None else [socket.socket(fileno=listening_fd)]
     _Server(config, app, Patience(settings.stall_s)).run(sockets)
 
@@ -90,7 +91,8 @@ def run_worker(settings: Settings) -> None:
     metrics = WorkerMetrics({"device": inference.device, "engine": inference.engine, "version": running_version()})
     address = metrics.serve(settings.metrics_host, settings.metrics_port)
     judged = Judged(inference, deblurring.networks)
-    monitor = WorkerMonitor(inference, judged, metrics, WindowWriter(settings.redis_url, window_bounds(settings)))
+    windows = Gathered(WindowWriter(settings.redis_url, window_bounds(settings)))
+    monitor = WorkerMonitor(inference, judged, metrics, windows)
     traces = start_traces(settings, "worker", running_version())
     watching = monitor if traces is None else Both(monitor, traces)
     info = {"metrics": address, "device": inference.device, "engine": inference.engine, "models": ",".join(models)}
@@ -104,7 +106,9 @@ def run_worker(settings: Settings) -> None:
         raise SettingsError(f"worker settings: {error}") from None
     on_stop_signals(worker.stop)
     tell_where_time_ran_out()
+    keep_what_is_loaded()
     worker.run()
+    windows.close()
     if traces is not None:
         traces.close()
 

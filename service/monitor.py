@@ -6,7 +6,7 @@ from typing import Any
 from service.deblurring.spec import DeblurSpec, is_deblur
 from service.inference import Inference, SolveSpec
 from service.metrics.worker import WorkerMetrics
-from service.queue.window import Sample, WindowWriter
+from service.queue.window import Pushing, Sample
 from service.queue.worker import Finished, Observer
 from service.results import Notes
 from service.rjcp import Judged, window_name
@@ -15,7 +15,7 @@ from service.rjcp import Judged, window_name
 class WorkerMonitor:
     """The queue worker's observer: called after a batch is booked; what it raises costs nobody an answer."""
 
-    def __init__(self, inference: Inference, judged: Judged, metrics: WorkerMetrics, windows: WindowWriter) -> None:
+    def __init__(self, inference: Inference, judged: Judged, metrics: WorkerMetrics, windows: Pushing) -> None:
         self._inference, self._judged, self._metrics, self._windows = inference, judged, metrics, windows
         for model, version in judged.versions().items():
             self._expect(model, version)

@@ -1,10 +1,13 @@
 """The last diagnostics of each model, kept in Redis: written by every worker, read by every API."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import redis.asyncio
+import structlog
+from redis.exceptions import RedisError
 
 from service.queue.connection import connect, outages_told
 from service.queue.keys import Keys
@@ -12,6 +15,7 @@ from service.queue.lua import AsyncScripts, Scripts
 
 DIGITS: Final = 9  # float32 survives them
 NO_DATA: Final = "no_data"
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,26 +60,78 @@ class Standing:
     since: float | None = None
 
 
+class Pushing(Protocol):
+    """Where a worker's samples go."""
+
+    def push(self, windows: Mapping[str, Sequence[Sample]]) -> None:
+        """Appends to the named windows."""
+
+
 class WindowWriter:
     """The workers' side. One instance belongs to one thread."""
 
     def __init__(self, redis_url: str, bounds: Bounds, keys: Keys | None = None) -> None:
         self._client = connect(redis_url)
         self._scripts = Scripts(self._client, keys or Keys())
-        self._bounds = bounds
+        self.bounds = bounds
 
     def push(self, windows: Mapping[str, Sequence[Sample]]) -> None:
         """Appends to the named windows in one round trip; raises what redis-py raises."""
         words: list[str | int] = []
         for name, samples in windows.items():
-            kept = samples[-self._bounds.items :]
+            kept = samples[-self.bounds.items :]
             words += [name, len(kept), *(sample.line() for sample in kept)]
         if words:
-            self._scripts.run("remember", self._bounds.items, self._bounds.age_s, *words)
+            self._scripts.run("remember", self.bounds.items, self.bounds.age_s, *words)
 
     def close(self) -> None:
         """Ends its connection."""
         self._client.close()
+
+
+class Gathered:
+    """Windows written by a thread of its own, which takes what came within PAUSE_S in one round trip.
+
+    Each write has the server wait for its disk: one a batch would hold up the batches themselves. What is gathered
+    while the server is away is lost, and the log says so.
+    """
+
+    PAUSE_S = 0.1
+
+    def __init__(self, writer: WindowWriter) -> None:
+        self._writer = writer
+        self._lock, self._some, self._closed = threading.Lock(), threading.Event(), threading.Event()
+        self._samples: dict[str, list[Sample]] = {}
+        self._thread = threading.Thread(target=self._run, name="window-writer", daemon=True)
+        self._thread.start()
+
+    def push(self, windows: Mapping[str, Sequence[Sample]]) -> None:
+        """Appends to the named windows, soon."""
+        with self._lock:
+            for name, samples in windows.items():
+                kept = self._samples.setdefault(name, [])
+                kept.extend(samples)
+                del kept[: -self._writer.bounds.items]
+        self._some.set()
+
+    def close(self) -> None:
+        """Writes what is left, and ends the thread and the writer's connection."""
+        self._closed.set()
+        self._some.set()
+        self._thread.join()
+        self._writer.close()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            self._some.wait()
+            self._closed.wait(self.PAUSE_S)
+            with self._lock:
+                samples, self._samples = self._samples, {}
+                self._some.clear()
+            try:
+                self._writer.push(samples)
+            except (RedisError, OSError) as error:
+                log.warning("window_not_written", error=str(error))
 
 
 class Windows:

@@ -11,7 +11,7 @@ from service.inference import Inference
 from service.metrics.worker import WorkerMetrics
 from service.monitor import WorkerMonitor
 from service.queue.batching import Done, Entry, Finished, Outcome, Running
-from service.queue.window import Sample, WindowWriter
+from service.queue.window import Sample
 from service.results import Notes
 from service.rjcp import Judged
 
@@ -45,7 +45,7 @@ def kept() -> Kept:
 def monitor(kept: Kept) -> WorkerMonitor:
     metrics = WorkerMetrics({"device": "cpu", "engine": "torch", "version": "1"})
     judged = cast(Judged, Calibrated())
-    return WorkerMonitor(cast(Inference, None), judged, metrics, cast(WindowWriter, kept))
+    return WorkerMonitor(cast(Inference, None), judged, metrics, kept)
 
 
 def pictures(version: int, *chunks: str, **more: Any) -> Finished:

@@ -38,11 +38,11 @@ end
 
 local count = (#ARGV - FIRST + 1) / 2
 local traced = trace ~= '' and {'trace', trace} or {}
+local at = now()
 redis.call('HSET', job_key(job), 'kind', kind, 'model', model, 'spec', spec, 'status', 'queued', 'chunks', count,
-  'total', items, 'done', 0, 'failed', 0, 'chunks_done', 0, 'idempotency', name, 'owner', owner, 'created_at', stamp(now()),
-  'time_s', deadline, unpack(traced))
-if waiter ~= '' then redis.call('HSET', job_key(job), 'waiter', waiter) end
-redis.call('ZADD', DEADLINES, stamp(now() + tonumber(deadline)), job)
+  'total', items, 'done', 0, 'failed', 0, 'chunks_done', 0, 'idempotency', name, 'owner', owner, 'created_at', stamp(at),
+  'time_s', deadline, 'waiter', waiter, unpack(traced))
+redis.call('ZADD', DEADLINES, stamp(at + tonumber(deadline)), job)
 for index = 0, count - 1 do
   local chunk, size, payload = chunk_id(job, index), ARGV[FIRST + 2 * index], ARGV[FIRST + 2 * index + 1]
   redis.call('SET', payload_key(chunk), payload)

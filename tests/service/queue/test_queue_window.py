@@ -1,16 +1,17 @@
 """The window of diagnostics: bounded, shared, written by workers after their work and never at its expense."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 from queue_bench import LIMITS, Bench, Recorder, job, until
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from service.errors import QueueUnavailable
 from service.queue.connection import connect_async
 from service.queue.jobs import JobStore
-from service.queue.window import Bounds, Sample, Standing, Windows, WindowWriter
+from service.queue.window import Bounds, Gathered, Sample, Standing, Windows, WindowWriter
 from service.queue.worker import Finished
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +49,46 @@ async def test_what_workers_write_is_what_the_api_reads(open_window: Open) -> No
     assert standing == Standing()
     assert len((await windows.read("n:1"))[0]) == 2
     assert await windows.read("unheard:1") == ([], Standing())
+
+
+async def test_what_comes_close_together_is_written_at_once(
+    open_window: Open, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gathered, "PAUSE_S", 0.05)
+    writer, windows = open_window(Bounds(items=10))
+    gathered, trips, push = Gathered(writer), list[int](), writer.push
+
+    def counted(windows: Mapping[str, Sequence[Sample]]) -> None:
+        trips.append(sum(map(len, windows.values())))
+        push(windows)
+
+    monkeypatch.setattr(writer, "push", counted)
+    for i in range(12):
+        gathered.push({"m:1": numbered(i + 1)[-1:], "n:1": [SAMPLE]})
+    until(lambda: bench.client.llen(bench.keys.window("m:1")))
+    assert [timed.sample.rjcp for timed in (await windows.read("m:1"))[0]] == list(range(2, 12))
+    assert len(trips) < 6  # of twelve; how many fit into one depends on how busy the machine is
+    gathered.push({"m:1": [SAMPLE]})
+    gathered.close()  # what is left is written
+    assert (await windows.read("m:1"))[0][-1].sample == SAMPLE
+
+
+async def test_an_absent_server_ends_no_gathering(open_window: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gathered, "PAUSE_S", 0.0)
+    writer, windows = open_window(Bounds())
+    gathered, push, refused = Gathered(writer), writer.push, list[int]()
+
+    def refuse(_: Mapping[str, Sequence[Sample]]) -> None:
+        refused.append(1)
+        raise RedisConnectionError("away")
+
+    monkeypatch.setattr(writer, "push", refuse)
+    gathered.push({"m:1": [SAMPLE]})
+    until(lambda: refused)
+    monkeypatch.setattr(writer, "push", push)
+    gathered.push({"m:1": numbered(1)})
+    gathered.close()
+    assert [timed.sample for timed in (await windows.read("m:1"))[0]] == numbered(1)
 
 
 async def test_the_count_is_bounded(open_window: Open, bench: Bench) -> None:
