@@ -136,6 +136,10 @@ class Registry:
 
     def directory(self, name: str, version: int | None = None) -> Path:
         """Where a version lies, the newest unless given; raises UnknownCheckpoint."""
+        return self.root / name / str(self.version(name, version))
+
+    def version(self, name: str, version: int | None = None) -> int:
+        """That version, if it is there, the newest unless given; raises UnknownCheckpoint."""
         versions = self.versions(name)
         if not versions:
             raise UnknownCheckpoint(f"no model named {name!r}; there are {', '.join(self._all()) or 'none'}")
@@ -143,7 +147,7 @@ class Registry:
             raise UnknownCheckpoint(
                 f"model {name!r} has no version {version}; there are {', '.join(map(str, versions))}"
             )
-        return self.root / name / str(versions[-1] if version is None else version)
+        return versions[-1] if version is None else version
 
     def _all(self) -> list[str]:
         if not self.root.is_dir():

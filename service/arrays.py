@@ -126,7 +126,7 @@ def decode_object(value: Mapping[str, Any], field: str) -> np.ndarray:
 
 def encode_object(array: np.ndarray) -> dict[str, Any]:
     """The JSON array object of an array; the inverse of `decode_object`."""
-    dtype = _wire_dtype(array)
+    dtype = _wire_dtype(array.dtype)
     data = np.ascontiguousarray(array, dtype=dtype)
     return {"shape": list(array.shape), "dtype": dtype.name, "data": base64.b64encode(data.tobytes()).decode()}
 
@@ -172,7 +172,7 @@ def decode_npy(data: bytes, field: str = "body") -> np.ndarray:
 
 def encode_npy(array: np.ndarray) -> bytes:
     """The .npy bytes (format 1.0) of an array; the inverse of `decode_npy`."""
-    array = np.ascontiguousarray(array, dtype=_wire_dtype(array)).reshape(array.shape)  # it makes 0 dimensions 1
+    array = np.ascontiguousarray(array, dtype=_wire_dtype(array.dtype)).reshape(array.shape)  # it makes 0 dimensions 1
     return b"".join((_header(array.dtype.str, array.shape), array.data))
 
 
@@ -233,10 +233,11 @@ def _from_buffer(data: bytes, shape: Sequence[int], dtype: np.dtype[Any], field:
     return np.frombuffer(data, dtype=dtype).reshape(tuple(shape), order="F" if order == "F" else "C")
 
 
-def _wire_dtype(array: np.ndarray) -> np.dtype[Any]:
-    dtype = DTYPES.get(array.dtype.name)
+@lru_cache(maxsize=64)
+def _wire_dtype(given: np.dtype[Any]) -> np.dtype[Any]:
+    dtype = DTYPES.get(given.name)
     if dtype is None:
-        raise TypeError(f"cannot send an array of {array.dtype}; use one of {', '.join(DTYPES)}")
+        raise TypeError(f"cannot send an array of {given}; use one of {', '.join(DTYPES)}")
     return dtype
 
 

@@ -83,8 +83,7 @@ class Inference:
         Every request asks: whether the version is still there is looked up each time, its file is read but once.
         """
         try:
-            directory = self.registry.directory(model, version)
-            ready = self._ready.get((model, int(directory.name)))
+            ready = self._ready.get((model, self.registry.version(model, version)))
             return ready.judge.loaded.manifest if ready else self.registry.manifest(model, version)
         except UnknownCheckpoint as error:
             raise UnknownModel(str(error), [FieldError("model", str(error))]) from error

@@ -125,12 +125,12 @@ class _Exchange:
         await self.forward(message)
 
     def log(self) -> None:
+        # Health and metrics are asked for every few seconds, and the answer says it all.
+        level = logging.DEBUG if self.scope["path"].startswith(("/health", "/metrics")) else logging.INFO
+        if not logging.getLogger("service.http").isEnabledFor(level):
+            return  # a line is put together before anybody asks whether it is wanted
         duration_ms = round(1000 * (time.perf_counter() - self.started), 2)
-        quiet = self.scope["path"].startswith(
-            ("/health", "/metrics")
-        )  # asked every few seconds, and the answer says it all
-        write = log.debug if quiet else log.info
         caller = self.scope.get("state", {}).get("caller")
         who = {"key": caller.id} if caller is not None and caller.id else {}  # the id names the key; it is no secret
         what = {"method": self.scope["method"], "path": self.scope["path"][:200], "status": self.status}
-        write("request", **what, ms=duration_ms, **who)
+        log.log(level, "request", **what, ms=duration_ms, **who)

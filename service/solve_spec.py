@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from models.checkpoint import Manifest
 from service.errors import FieldError
 
 MAX_ITERATIONS = 10_000
+SHORT = 1024  # characters of a spec that is kept, both ways
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class SolveSpec:
 
     def to_json(self) -> str:
         """Canonical: equal specs give equal strings."""
-        return json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
+        return _text(self) if len(self.constraint or "") < SHORT else _written(self)
 
     def as_calibrated(self, method: str, manifest: Manifest) -> bool:
         """Whether answers are made as the calibration set was: only those can be ranked among it."""
@@ -40,9 +42,21 @@ class SolveSpec:
     @classmethod
     def from_json(cls, text: str) -> "SolveSpec":
         """The inverse of to_json."""
-        values = json.loads(text)
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        return cls(**{**known, "methods": tuple(values["methods"])})
+        return _spec(text) if len(text) < SHORT else _read(text)
+
+
+def _written(spec: SolveSpec) -> str:
+    return json.dumps(vars(spec), sort_keys=True, separators=(",", ":"))
+
+
+def _read(text: str) -> SolveSpec:
+    values = json.loads(text)
+    known = {field.name: values[field.name] for field in fields(SolveSpec) if field.name in values}
+    return SolveSpec(**{**known, "methods": tuple(values["methods"])})
+
+
+# Most requests ask for what one before them asked for.
+_text, _spec = lru_cache(maxsize=256)(_written), lru_cache(maxsize=256)(_read)
 
 
 def option_errors(spec: SolveSpec) -> list[FieldError]:

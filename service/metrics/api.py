@@ -115,6 +115,7 @@ class CountRequests:
 
     def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
         self.app, self.metrics = app, metrics
+        self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -133,5 +134,13 @@ class CountRequests:
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", "unmatched")
-            self.metrics.requests.labels(method, route, str(status)).inc()
-            self.metrics.seconds.labels(method, route).observe(time.perf_counter() - started)
+            self._count(method, route, status, time.perf_counter() - started)
+
+    def _count(self, method: str, route: str, status: int, seconds: float) -> None:
+        counters = self._counters.get((method, route, status))
+        if counters is None:  # to look them up by their labels takes longer than to count
+            requests, times = self.metrics.requests, self.metrics.seconds
+            counters = requests.labels(method, route, str(status)), times.labels(method, route)
+            self._counters[method, route, status] = counters
+        counters[0].inc()
+        counters[1].observe(seconds)

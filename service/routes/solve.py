@@ -14,11 +14,12 @@ from service.openapi import errors, files
 from service.prepare import Kind, RawRequest
 from service.queue.records import JobStatus, NewJob
 from service.responses import JSON
+from service.routes.direct import DirectRoute
 from service.routes.documents import full_document, job_document
 from service.schemas import CompareRequest, InvertRequest, Options
 from service.state import Services, Shared
 
-router = APIRouter(tags=["solve"], responses=errors(404, 415, 503))
+router = APIRouter(tags=["solve"], route_class=DirectRoute, responses=errors(404, 415, 503))
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 RETRY_AFTER_S = 1

@@ -1,6 +1,5 @@
 """The security headers of every answer; a page brings a policy of its own, which then stands."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _COMMON = {
@@ -26,6 +25,8 @@ PAGE_HEADERS = {
 }
 """For our pages: their own scripts, styles and calls, and nothing else."""
 
+_RAW = tuple((name.lower().encode(), value.encode()) for name, value in DATA_HEADERS.items())
+
 
 class SecurityHeaders:
     """ASGI middleware: adds DATA_HEADERS where an answer does not set them itself."""
@@ -36,9 +37,9 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in DATA_HEADERS.items():
-                    headers.setdefault(name, value)
+                given = message.get("headers", ())
+                names = {name for name, _ in given}
+                message["headers"] = [*given, *(header for header in _RAW if header[0] not in names)]
             await send(message)
 
         await self.app(scope, receive, guarded)
