@@ -97,6 +97,7 @@ class Listener:
                     continue
                 if message["type"] == "message":
                     self._heard(message["channel"], message["data"])
+                    await asyncio.sleep(0)  # whoever was woken goes first
                 elif message["type"] == "subscribe" and message["data"] == len(channels):
                     self._hearing.set()
                     self._wake_all()

@@ -38,12 +38,17 @@ local function release(chunk)
 end
 
 -- Tells whoever listens which jobs have changed (a set of ids), in one message: ids with spaces between them, a '!' after
--- each that has ended or is gone.
+-- each that has ended or is gone. Of a job of one chunk whose sender waits, only the end is told: who looks on sees that it
+-- runs at the next look.
 local function tell(changed)
   local words = {}
   for job in pairs(changed) do
-    local record = redis.call('HMGET', job_key(job), 'status', 'finished_at')
-    words[#words + 1] = (record[2] or not record[1]) and job .. '!' or job
+    local record = redis.call('HMGET', job_key(job), 'status', 'finished_at', 'waiter', 'chunks')
+    if record[2] or not record[1] then
+      words[#words + 1] = job .. '!'
+    elseif (record[3] or '') == '' or record[4] ~= '1' then
+      words[#words + 1] = job
+    end
   end
   if #words > 0 then redis.call('PUBLISH', CHANNEL, table.concat(words, ' ')) end
 end

@@ -18,7 +18,7 @@ local function send_end(job, parts)
   local size = 0
   for i = 1, #parts do size = size + #parts[i] end
   local record = redis.call('HMGET', job_key(job), 'waiter', 'chunks')
-  if not record[1] or record[1] == '' or record[2] ~= '1' or size > MOST_BYTES then return end
+  if (record[1] or '') == '' or record[2] ~= '1' or size > MOST_BYTES then return end
   local message = sent[record[1]] or {bytes = 0}
   local text = framed({job}) .. framed(redis.call('HGETALL', job_key(job))) .. framed(parts)
   if message.bytes + #text > MOST_BYTES_AT_ONCE then return end

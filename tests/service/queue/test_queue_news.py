@@ -121,3 +121,20 @@ async def test_who_goes_away_leaves_the_others(store: JobStore) -> None:
     gone, *others = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(gone, asyncio.CancelledError)
     assert not any(isinstance(one, BaseException) for one in others)
+
+
+async def test_only_the_end_is_told_of_a_small_job_whose_sender_waits(bench: Bench, store: JobStore) -> None:
+    pubsub = bench.client.pubsub()
+    pubsub.subscribe(bench.keys.channel)
+    assert pubsub.get_message(timeout=5)["type"] == "subscribe"
+    with bench.worker(Recorder()):
+        waited = await store.run(job(b"a"), 20)
+        looked = await store.wait((await store.submit(job(b"b"))).job_id, 20)
+        parts = await store.run(job(b"c", b"d"), 20)
+    told = []
+    while message := pubsub.get_message(timeout=0.2):
+        told += message["data"].decode().split(" ")
+    pubsub.close()
+    assert [word for word in told if waited.id in word] == [f"{waited.id}!"]
+    assert [word for word in told if looked.id in word] == [looked.id, f"{looked.id}!"]
+    assert next(word for word in told if parts.id in word) == parts.id
