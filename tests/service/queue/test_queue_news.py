@@ -22,7 +22,7 @@ def blind(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def look(*_: object) -> object:
         raise AssertionError("it looked")
 
-    monkeypatch.setattr(jobs, "POLL_S", 60.0)
+    monkeypatch.setattr(jobs, "POLL_S", 600.0)
     monkeypatch.setattr(store, "_record", look)
     monkeypatch.setattr(store, "_fetch", look)
 
@@ -31,10 +31,11 @@ async def test_small_jobs_come_whole_with_the_news(
     bench: Bench, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.run(job(b"first"), 0.0)  # subscribes
+    await asyncio.wait_for(store._listener._hearing.wait(), 60)
     payloads = [b"%d" % i + BYTES for i in range(5)]
     with monkeypatch.context() as patch, bench.worker(Recorder()):
         blind(store, patch)
-        ended = await asyncio.gather(*(store.run(job(payload), 20) for payload in payloads))
+        ended = await asyncio.gather(*(store.run(job(payload), 200) for payload in payloads))
         told = [await store.parts(status) for status in ended]
     assert told == [[{"echo": payload}] for payload in payloads]
     assert ended == [await store.status(status.id) for status in ended]
@@ -44,18 +45,19 @@ async def test_small_jobs_come_whole_with_the_news(
 async def test_what_is_large_in_parts_or_waited_for_by_nobody_is_looked_up(bench: Bench, store: JobStore) -> None:
     pubsub = bench.client.pubsub()
     pubsub.psubscribe(f"{bench.keys.prefix}answers:*")
-    assert pubsub.get_message(timeout=5)["type"] == "psubscribe"
+    assert pubsub.get_message(timeout=60)["type"] == "psubscribe"
     with bench.worker(Recorder()):
-        large = await store.run(job(b"x" * 20_000), 20)
-        two = await store.run(job(b"a", b"b"), 20)
-        alone = await store.wait((await store.submit(job(b"c"))).job_id, 20)
-        small = await store.run(job(b"small"), 20)
+        large = await store.run(job(b"x" * 20_000), 200)
+        two = await store.run(job(b"a", b"b"), 200)
+        alone = await store.wait((await store.submit(job(b"c"))).job_id, 200)
+        small = await store.run(job(b"small"), 200)
     assert [status.results is None for status in (large, two, alone, small)] == [True, True, True, False]
     assert await store.parts(large) == [{"echo": b"x" * 20_000}]
     assert await store.parts(two) == [{"echo": b"a"}, {"echo": b"b"}]
+    bench.client.publish(bench.keys.answers("nobody"), b"the last one")
     messages = []
-    while message := pubsub.get_message(timeout=0.2):
-        messages.append(message["data"])
+    while (message := pubsub.get_message(timeout=60)["data"]) != b"the last one":
+        messages.append(message)
     pubsub.close()
     assert [status.id for data in messages for status in ended_jobs(data)] == [small.id]
 
@@ -67,11 +69,11 @@ async def test_a_failed_job_and_lost_news_are_looked_up(
         raise ValueError("no")
 
     with bench.worker(Recorder(fails)):
-        status = await store.run(job(b"a"), 20)
+        status = await store.run(job(b"a"), 200)
     assert (status.status, status.results) == ("failed", None)
     monkeypatch.setattr(store._listener, "id", "somebody else")
     with bench.worker(Recorder()):
-        status = await store.run(job(b"a"), 20)
+        status = await store.run(job(b"a"), 200)
     assert (status.status, status.results) == ("succeeded", None)
     assert await store.parts(status) == [{"echo": b"a"}]
 
