@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import yaml
 
 from physics.problem import load_problem
 from service.client import Client
+from tests.ports import free_port
 from tests.service.conftest import Service, start_service, stop_service, wait_for
 
 DOCKER = Path(__file__).parents[2] / "docker"
@@ -61,9 +61,7 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(folder: Path, service: Service) -> Iterator[Prometheus]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = ["prometheus", f"--config.file={hurried(folder, service)}", f"--storage.tsdb.path={folder / 'tsdb'}"]
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen([*command, f"--web.listen-address={address}"], stdout=log, stderr=log)

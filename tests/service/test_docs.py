@@ -28,6 +28,7 @@ WALKED = {
 """Pages whose blocks build on each other: run in order, elsewhere."""
 NOT_RUN = {
     r"make (demo|run|test|docs|soak|fuzz|sbom)\b": "tests/service/test_serve.py, test_cli.py; minutes to hours",
+    r"pip install ./decay && deceptron train decay ": "tests/test_your_own_problem.py",
     r"deceptron (bench|train) ": "minutes to hours; tests/benchmarks and tests/training run them cut short",
     r"(docker|kubectl|torchrun) ": "no engine, cluster or GPU here; tests/docker, tests/training/test_team.py",
 }

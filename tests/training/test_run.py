@@ -20,6 +20,7 @@ from training.data import Split, split_of
 from training.evaluate import evaluate
 from training.recipes import RECIPES, Recipe
 from training.run import UnknownRecipe, find_recipe, recalibrate, train
+from trust import calibrate
 from trust.calibration import Calibration
 from trust.scores import SCORES
 
@@ -137,7 +138,8 @@ def test_the_papers_recipes_are_the_papers() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_shipped_recipe_runs_at_smoke_size(tmp_path: Path, name: str) -> None:
+def test_every_shipped_recipe_runs_at_smoke_size(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "FACTOR_ITEMS", 20)  # error bars by draws take a while
     manifest: Manifest = Registry(train(name, tmp_path, budget="smoke", quiet=True).parents[1]).load(name).manifest
     assert (manifest.name, manifest.budget, manifest.seed) == (name, "smoke", 0)
     assert manifest.recipe["name"] == name

@@ -16,6 +16,7 @@ from service.queue.jobs import JobStore
 from service.queue.keys import Keys
 from service.queue.lua import Scripts
 from service.queue.records import Chunk, Limits, NewJob
+from tests.ports import free_port
 
 REDIS, OPENSSL = shutil.which("redis-server"), shutil.which("openssl")
 pytestmark = pytest.mark.skipif(
@@ -39,9 +40,7 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("tls")
     _certificates(folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found = Server(probe.getsockname()[1], folder)
+    found = Server(free_port(), folder)
     (folder / "users.acl").write_text(f"user default off\nuser deceptron on >{PASSWORD} {ACL}\n")
     words = ["--port", "0", "--tls-port", str(found.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     words += ["--tls-cert-file", "server.crt", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.crt"]
