@@ -26,6 +26,7 @@ async def test_a_death_next_door_needs_no_lease_to_run_out(bench: Bench, store: 
         process.kill()
         assert (await store.wait(submitted.job_id, 60)).status == "succeeded"
         await asyncio.to_thread(until, lambda: len(bench.consumers()) == 1)
+        await asyncio.to_thread(until, lambda: bench.client.zcard(bench.keys.workers))
         assert len(await store.workers()) == 1  # the dead one's registration would have lived for a day
     assert not list(bench.folder.glob("neighbours/*/*"))
 
