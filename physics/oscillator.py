@@ -129,6 +129,6 @@ PROBLEM = Problem(
         axis=tuple(DURATION_S * i / (SAMPLES - 1) for i in range(SAMPLES)),
         axis_label="time in s",
     ),
-    identifiable=Identifiable(("c/m", "k/m", "x0", "v0"), identifiable),
+    identifiable=Identifiable(("c/m", "k/m", "x0", "v0"), identifiable, units=("1/s", "1/s²", "m", "m/s")),
     source="arXiv 2511.21076, damped oscillator: 64 samples on [0, 5] s",
 )

@@ -48,6 +48,7 @@ class Identifiable:
 
     names: tuple[str, ...]
     of: Callable[[Tensor], Tensor]
+    units: tuple[str, ...] = ()
 
 
 @runtime_checkable

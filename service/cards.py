@@ -33,6 +33,7 @@ def model_card(loaded: LoadedModel, calibration: Calibration, versions: list[int
         "unknown": _quantity(problem.unknown),
         "observation": {**_quantity(problem.observation), "noise_std": problem.noise_std},
         "identifiable": list(problem.identifiable.names) if problem.identifiable else [],
+        "identifiable_units": list(problem.identifiable.units) if problem.identifiable else [],
         "noise_level_rms": noise_level(problem.m) * problem.noise_std,
         "architecture": asdict(manifest.architecture),
         "training": {

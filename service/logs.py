@@ -125,8 +125,9 @@ class _Exchange:
         await self.forward(message)
 
     def log(self) -> None:
-        # Health and metrics are asked for every few seconds, and the answer says it all.
-        level = logging.DEBUG if self.scope["path"].startswith(("/health", "/metrics")) else logging.INFO
+        # Asked every few seconds, or a page's files: the answer says it all.
+        quiet = self.scope["path"].startswith(("/health", "/metrics", "/static", "/docs"))
+        level = logging.DEBUG if quiet else logging.INFO
         if not logging.getLogger("service.http").isEnabledFor(level):
             return  # a line is put together before anybody asks whether it is wanted
         duration_ms = round(1000 * (time.perf_counter() - self.started), 2)

@@ -67,7 +67,9 @@ class Diagnostics(Ranked):
     active_bounds: int
     p_values: dict[str, float] = Field(json_schema_extra={"required": list(SCORES)})
     calibrated: bool = Field(description="false: solved otherwise than the calibration items, the verdict is a hint")
-    resolution: list[Real] = absent("how far the data determine each unknown, 0 to 1; only with `uncertainty`")
+    resolution: list[Real] = absent(
+        "how far the data determine each unknown: 0 not at all, 1 wholly; only with `uncertainty`"
+    )
     std: list[Real] = absent("standard deviation of each unknown, in its unit; only with `uncertainty`")
 
 

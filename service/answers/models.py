@@ -76,6 +76,7 @@ class DeceptronCard(Card):
     unknown: Quantity
     observation: Observation
     identifiable: list[str] = Field(description="what the data can determine, where that is less than the unknown")
+    identifiable_units: list[str]
     noise_level_rms: float = Field(description="a residual that noise alone exceeds once in a thousand")
     architecture: DeceptronConfig
     limits: dict[str, dict[str, Real]] = Field(description="measured by `deceptron bench trust`")

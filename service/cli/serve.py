@@ -51,6 +51,7 @@ def serve(
         click.echo(f"deceptron is ready at {url}  (documentation: {url}/docs)")
         if demo:
             _try_demo(url)
+            click.echo(f"\nA page to play with: {url}   (Ctrl-C stops the service)")
         return True
 
     run(settings, on_ready)

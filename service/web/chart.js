@@ -24,7 +24,7 @@ export class Chart {
     charts.add(this);
   }
 
-  // content: {title, x, xLabel, yLabel, series, yLog, xTime, marks: [{x, label, color}], levels: [{y, label, color}], xNames}
+  // content: {title, x, xLabel, yLabel, series, yLog, xTime, marks: [{x, label, color}], levels: [{y, label, color}], xNames, least (span of y)}
   show(content) {
     this.content = content;
     const names = content.series.filter((s) => s.label).map((s) => s.label).join(", ");
@@ -175,12 +175,14 @@ function styleOf({ kind, color: name }, color) {
   return { stroke: ink, width: 2, dash: kind === "dash" ? [6, 5] : undefined, points: { show: false } };
 }
 
-function scalesOf({ xTime, xLog, yLog, series, levels, x, flush }) {
+function scalesOf({ xTime, xLog, yLog, series, levels, x, flush, least }) {
   const shown = series.flatMap((s) => [...(s.y ?? []), ...(s.low ?? []), ...(s.high ?? [])]).filter(Number.isFinite);
   const reach = [...shown, ...(levels ?? []).map(({ y }) => y)].filter((value) => !yLog || value > 0);
   // By loop: spreading long arrays into Math.min overflows the stack.
   let [low, high] = reach.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
   if (!Number.isFinite(low)) [low, high] = [yLog ? 0.1 : 0, 1];
+  const short = Math.max(0, (least ?? 0) - (high - low)) / 2;
+  [low, high] = [low - short, high + short];
   const room = (high - low || Math.abs(high) || 1) * 0.07;
   const range = yLog ? [low / 1.5, high * 1.5] : [flush ? Math.min(0, low) : low - room, high + room];
   const step = x.length > 1 ? x[1] - x[0] : 1;
@@ -198,11 +200,11 @@ function axesOf({ xLabel, yLabel, xTime, xNames, yLog, xLog, whole, x }, color) 
   const named = xNames ? { splits: () => x, values: () => xNames } : {};
   const steps = whole ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] } : {};
   // Over several decades of a logarithmic axis only those are written.
-  const decades = (axis) => (plot, values) => values.map((value) => (
-    plot.scales[axis].max / plot.scales[axis].min < 12 || Math.abs(Math.log10(value) % 1) < 1e-9 ? format(value) : ""));
-  const numbers = xTime ? {} : xLog ? { values: decades("x") } : { values: (_, values) => values.map((value) => (value === null ? "" : format(value))) };
+  const decades = (axis) => (plot, values) => values.map((value) => (value !== null
+    && (plot.scales[axis].max / plot.scales[axis].min < 12 || Math.abs(Math.log10(value) % 1) < 1e-9) ? format(value) : ""));
+  const written = xTime ? clockTimes : xLog ? decades("x") : distinct;
   return [
-    { ...shared, ...numbers, ...steps, ...named, label: xLabel || undefined, grid: { show: false }, ticks, size: xTime ? 42 : 28, space: 70 },
+    { ...shared, values: written, ...steps, ...named, label: xLabel || undefined, grid: { show: false }, ticks, size: 28, space: 70 },
     {
       ...shared,
       label: yLabel || undefined,
@@ -210,7 +212,21 @@ function axesOf({ xLabel, yLabel, xTime, xNames, yLog, xLog, whole, x }, color) 
       ticks: { show: false },
       size: 52,
       space: 40,
-      values: yLog ? decades("y") : (_, values) => values.map((value) => format(value)),
+      values: yLog ? decades("y") : distinct,
     },
   ];
+}
+
+// Numbers with as many digits as tell them apart.
+function distinct(_, values) {
+  const written = (digits) => values.map((value) => (value === null ? "" : format(value, digits)));
+  return [4, 5, 6, 7].map(written).find((labels) => new Set(labels).size === labels.length) ?? written(8);
+}
+
+// Times of day, or days where the axis is longer than one.
+function clockTimes(_, values) {
+  const span = values.at(-1) - values[0];
+  const day = { month: "short", day: "numeric" };
+  const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(span < 600 ? { second: "2-digit" } : {}) };
+  return values.map((value) => new Date(value * 1000).toLocaleString([], span > 86_400 ? day : time));
 }

@@ -221,7 +221,7 @@ async function showAnswer(run, signal) {
   const [item] = result.items;
   showVerdict(item, null, "deblur-");
   const figures = [
-    ["Residual to noise", Number.isFinite(item.diagnostics?.residual_to_noise) ? `${format(item.diagnostics.residual_to_noise, 3)}×` : "–", statusWords(item.status)],
+    ["Residual to noise", Number.isFinite(item.diagnostics?.residual_to_noise) ? `${format(item.diagnostics.residual_to_noise, 3)}×` : "–", statusWords(item)],
     ["Noise", format(item.noise_std, 3), "of a pixel, white being 1"],
     ["Iterations", String(item.iterations ?? "–"), item.solved_by ? `by ${methodName(item.solved_by)}` : ""],
     ["Time", seconds(result.timing?.solve_s), Number.isFinite(run.tookS) ? `to solve; ${seconds(run.tookS)} in all` : "to solve"],

@@ -91,6 +91,7 @@ async function plot(name, report) {
       { y: calibration.median, label: "calibration median", color: "--muted" },
       { y: calibration.p99, label: "99 %", color: "--muted" },
     ],
+    least: 0.01 * Math.abs(calibration.median), // less than that is rounding
     alwaysLegend: true,
   });
 }

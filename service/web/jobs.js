@@ -144,14 +144,16 @@ function cardOf(job) {
   const item = element("li", undefined, "panel job");
   item.dataset.status = job.status;
   const { done, total } = job.progress;
-  const head = element("h3", `${job.model}, ${count(total, job.kind === "deblur" ? "image" : "observation")}`);
+  const picture = job.kind === "deblur"; // counted in tiles: they mean nothing to people
+  const head = element("h3", `${job.model}, ${picture ? "1 picture" : count(total, "observation")}`);
   const status = element("p", undefined, "status");
   status.append(element("span", WORDS[job.status] ?? job.status, "chip"), ` ${job.kind}, ${when(job.created_at)}`);
   if (job.status === "running" || job.status === "queued") {
     const bar = element("progress");
     Object.assign(bar, { max: Math.max(1, total), value: done });
-    bar.setAttribute("aria-label", `${done} of ${total} done`);
-    status.append(bar, element("span", `${done} of ${total}`));
+    const far = picture ? `${Math.round((100 * done) / Math.max(1, total))} %` : `${done} of ${total}`;
+    bar.setAttribute("aria-label", `${far} done`);
+    status.append(bar, element("span", far));
   }
   item.append(head, status, element("code", job.id, "note"));
   if (job.error) item.append(element("p", job.error, "note"));

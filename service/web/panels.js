@@ -44,6 +44,8 @@ export function plotObservation(card, observation, item) {
   const { observation: quantity } = card;
   byId("view-invert").dataset.grid = String(isGrid(quantity) || isGrid(card.unknown));
   const fit = known(item?.fit) ? item.fit : null;
+  show("observation-empty", !observation && !fit);
+  show("observation-plot", observation || fit);
   if (isGrid(quantity)) {
     const both = observation && fit;
     const range = both ? sharedRange(observation, fit) : undefined;
@@ -104,16 +106,17 @@ function mapUnknown(card, item, truth) {
 function fillUnknowns(card, item, truth) {
   const { components, component_units: units } = card.unknown;
   const std = item.diagnostics?.std;
-  const head = ["", "found", ...(std ? ["90 % interval"] : []), ...(truth ? ["truth", "error"] : []), "unit"];
+  const head = ["", "unit", "found", ...(std ? ["90 % interval"] : []), ...(truth ? ["truth", "error"] : [])];
   const row = (name, found, spread, value, unit) => [
     name,
+    unit,
     format(found),
     ...(std ? [spread === undefined ? "" : `± ${format(Z90 * spread, 3)}`] : []),
     ...(truth ? [format(value), format(found - value, 3)] : []),
-    unit,
   ];
   const raw = components.map((name, i) => row(name, item.x[i], std?.[i], truth?.[i], units?.[i] ?? ""));
-  const sure = identifiablePairs(item, truth, card).map(([name, found, value]) => row(name, found, undefined, value, ""));
+  const sure = identifiablePairs(item, truth, card)
+    .map(([name, found, value], i) => row(name, found, std?.[components.indexOf(name)], value, card.identifiable_units[i] ?? ""));
   const sections = sure.length ? [["What the data determine", sure], ["One set of parameters that explains them", raw]] : [["", raw]];
   fillTable(byId("unknown-table"), head, sections);
 }

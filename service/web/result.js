@@ -63,7 +63,7 @@ function figuresOf(item, truth, answer, run) {
   const left = scores.residual_to_noise;
   const figures = [
     ["RJCP", format(scores.rjcp, 3), p, "How far the learned inverse is from undoing the physics at this answer; 0 is perfect. p says how usual that is."],
-    ["Residual to noise", Number.isFinite(left) ? `${format(left, 3)}×` : "–", statusWords(item.status), "What the fit leaves unexplained. Near one, nothing but noise is left."],
+    ["Residual to noise", Number.isFinite(left) ? `${format(left, 3)}×` : "–", statusWords(item), "What the fit leaves unexplained. Near one, nothing but noise is left."],
     ["Iterations", String(item.iterations ?? "–"), item.solved_by ? `by ${methodName(item.solved_by)}` : "", "Steps until the stopping rule was met."],
     ["Time", seconds(answer.solve_s), Number.isFinite(run.tookS) ? `to solve; ${seconds(run.tookS)} in all` : "to solve", "Solving alone, and the whole way there and back, for all observations of the request."],
   ];
@@ -110,10 +110,10 @@ function showComparison(answers) {
     const item = items[state.row];
     const left = item.diagnostics?.residual_to_noise;
     const [, title] = verdictWords(verdictKind(item));
-    return [choice(method, i), statusWords(item.status), item.iterations ?? "–", Number.isFinite(left) ? `${format(left, 3)}×` : "–", seconds(solve_s), title];
+    return [choice(method, i), item.iterations ?? "–", Number.isFinite(left) ? `${format(left, 3)}×` : "–", seconds(solve_s), title, statusWords(item)];
   });
   const time = answers[0].items.length > 1 ? "time for all" : "time";
-  fillTable(byId("comparison-table"), ["method", "how it ended", "iterations", "residual to noise", time, "verdict"], [["", rows]]);
+  fillTable(byId("comparison-table"), ["method", "iterations", "residual to noise", time, "verdict", "how it ended"], [["", rows]]);
 }
 
 // The method whose answer the plots below show.

@@ -17,11 +17,11 @@ export const methodName = (method) => METHOD_WORDS[method]?.[0] ?? method;
 export const methodNote = (method) => METHOD_WORDS[method]?.[1] ?? "";
 
 const VERDICTS = {
-  in_range: ["✓", "Believable", "The observation and its answer look like those this model was calibrated on."],
-  suspect: ["!", "Take with care", "Something about this observation is unusual for this model."],
-  out_of_range: ["×", "Do not rely on this", "This observation is unlike anything this model was calibrated on."],
-  none: ["?", "No verdict", "There are no calibrated scores to judge this answer by."],
-  failed: ["×", "No answer", "This observation could not be solved."],
+  in_range: ["✓", "Believable", "The observation and its answer look like those this model was calibrated on.", "believable"],
+  suspect: ["!", "Take with care", "Something about this observation is unusual for this model.", "to take with care"],
+  out_of_range: ["×", "Do not rely on this", "This observation is unlike anything this model was calibrated on.", "not to rely on"],
+  none: ["?", "No verdict", "There are no calibrated scores to judge this answer by.", "without a verdict"],
+  failed: ["×", "No answer", "This observation could not be solved.", "without an answer"],
 };
 export const verdictKind = (item) => (item.error ? "failed" : item.diagnostics?.verdict ?? "none");
 export const verdictWords = (kind) => VERDICTS[kind] ?? VERDICTS.none;
@@ -33,7 +33,10 @@ const STATUS_WORDS = {
   nonfinite: "ran into numbers beyond range",
   failed: "failed",
 };
-export const statusWords = (status) => STATUS_WORDS[status] ?? status ?? "";
+export function statusWords({ status, solved_by: method }) {
+  if (method === "oneshot" && status === "max_iterations") return "above the noise level, and does not iterate";
+  return STATUS_WORDS[status] ?? status ?? "";
+}
 
 const SCORE_WORDS = {
   rjcp: ["RJCP", "how far the learned inverse is from undoing the physics, at the answer"],
@@ -58,7 +61,7 @@ export const scoreNote = (score) => SCORE_WORDS[score]?.[1] ?? "";
 // How usual a value is: `p` is the share of calibration items at least as large.
 export function usual(p) {
   if (!Number.isFinite(p)) return "not ranked";
-  if (p >= 0.9995) return "as usual";
+  if (p >= 0.9995) return "all calibration items are as large";
   if (p >= 0.05) return `${format(100 * p, 2)} % of calibration items are as large`;
   return `only ${format(100 * p, 2)} % of calibration items are as large`;
 }
@@ -70,18 +73,23 @@ export function format(value, digits = 4) {
   return String(Number(value.toPrecision(digits)));
 }
 
-export const seconds = (s) => (!Number.isFinite(s) ? "–" : s < 1 ? `${format(s * 1000, 3)} ms` : `${format(s, 3)} s`);
+export function seconds(s) {
+  if (!Number.isFinite(s)) return "–";
+  if (s < 1) return `${format(s * 1000, 3)} ms`;
+  if (s < 120) return `${format(s, 3)} s`;
+  return s < 7200 ? `${Math.round(s / 60)} min` : `${format(s / 3600, 3)} h`;
+}
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const withUnit = (name, unit) => (unit && unit !== "1" ? `${name} in ${unit}` : name);
 export const errorText = (error) => (typeof error === "string" ? error : error?.detail ?? "No reason was given.");
 export const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
-// "4 believable, 2 take with care"
+// "4 believable, 2 to take with care"
 export function summary(items) {
   const counts = new Map();
   for (const item of items) {
-    const [, title] = verdictWords(verdictKind(item));
-    counts.set(title, (counts.get(title) ?? 0) + 1);
+    const words = verdictWords(verdictKind(item))[3];
+    counts.set(words, (counts.get(words) ?? 0) + 1);
   }
-  return [...counts].map(([title, n]) => `${n} ${title.toLowerCase()}`).join(", ");
+  return [...counts].map(([words, n]) => `${n} ${words}`).join(", ");
 }

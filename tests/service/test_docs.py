@@ -34,7 +34,6 @@ NOT_RUN = {
 }
 """Commands that are shown but not run here, and what stands for them."""
 PRELUDES = {
-    "README.md": "import numpy as np\nobservations = np.load('many.npy')\n",
     "docs/protocols.md": (
         "import numpy as np\nobservations = np.load('many.npy')\n"
         "x = sens = vec = (0.1 * np.sin(np.pi * np.arange(64) / 63)).tolist()\n"

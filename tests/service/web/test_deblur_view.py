@@ -96,6 +96,8 @@ def test_the_network_s_verdict_is_shown_against_photographs(deblur: Console, tmp
     assert scores[-1] == "All together"
     assert len(scores) == 5
     deblur.picture("deblur-verdict")
+    page.click("[data-view=jobs]")
+    deblur.wait_for_text("#jobs-list h3", "deblur, 1 picture")  # however many tiles that is to the queue
     # It is in the network's window, beside the models of vectors.
     page.click("[data-view=health]")
     page.locator("section[aria-label=deblur]").wait_for()
