@@ -102,7 +102,7 @@ class AsyncClient:
 
     async def wait(self, job: Job | str, timeout_s: float | None = None) -> Job:
         """The job once it has finished. Raises WaitTimeout."""
-        with progress_bar(self._progress, "inverting") as see:
+        with progress_bar(self._progress) as see:
             return await self._run(flows.wait(_id(job), timeout_s, see, self._retries))
 
     async def result(self, job: Job | str) -> Result | Comparison:

@@ -101,7 +101,7 @@ class Client:
 
     def wait(self, job: Job | str, timeout_s: float | None = None) -> Job:
         """The job once it has finished. Raises WaitTimeout."""
-        with progress_bar(self._progress, "inverting") as see:
+        with progress_bar(self._progress) as see:
             return self._run(flows.wait(_id(job), timeout_s, see, self._retries))
 
     def result(self, job: Job | str) -> Result | Comparison:

@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import json
+import re
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -22,6 +24,8 @@ from service.client import (
     Unreachable,
     WaitTimeout,
 )
+from service.client.progress import progress_bar
+from service.client.types import read_job
 from service.demo import NOISE_STD, displacement
 from tests.service.conftest import Service
 
@@ -170,6 +174,13 @@ DOCUMENT = {
     "progress": {"done": 0, "total": 1},
     **_TIMES,
 }
+
+
+def test_the_bar_says_what_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(True) as see:
+        time.sleep(0.15)  # tqdm draws ten times a second
+        see(read_job({**DOCUMENT, "kind": "deblur", "progress": {"done": 3, "total": 4}}))
+    assert re.search(r"deblurring:  75%.* 3/4 .*tile", capsys.readouterr().err)
 
 
 @pytest.fixture
