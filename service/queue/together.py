@@ -1,4 +1,4 @@
-"""Script calls of one turn of the event loop go to the server as one: one write, one read, one look at its disk."""
+"""Script calls that come while others are under way go as one: one write, one read, one wait for the disk."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from redis.exceptions import NoScriptError
 from service.queue.lua import AsyncScripts
 
 LARGE_BYTES = 65_536  # whoever sends more goes alone, so that nobody waits behind it
+MOST = 64  # calls that go together
 Word = str | bytes | int | float
 
 
@@ -21,15 +22,18 @@ class _Call:
 
 
 class Together:
-    """Runs one script for many callers at a time. An error is told to each caller whom it concerns.
+    """Runs one script for many callers at a time, as one trip after the other.
 
-    Calls must bear being repeated: a connection that breaks is tried once more, with all that went over it.
+    A server that writes to its disk before it answers does so once a trip; for calls that each went their own way it
+    would for each. An error is told to each caller whom it concerns, an outage also to those who wait for the next
+    trip: they would only wait twice as long for the same. Calls must bear being repeated: a connection that breaks is
+    tried once more, with all that went over it.
     """
 
     def __init__(self, client: redis.asyncio.Redis, scripts: AsyncScripts, name: str) -> None:
         self._client, self._scripts, self._name = client, scripts, name
         self._waiting: list[_Call] = []
-        self._sending: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
 
     async def run(self, words: Sequence[Word], size: int) -> Any:
         """The script's answer to these arguments, of so many bytes; raises as `AsyncScripts.run` does."""
@@ -37,21 +41,21 @@ class Together:
             return await self._scripts.run(self._name, *words)
         call = _Call(words, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
-        if len(self._waiting) == 1:
-            task = asyncio.create_task(self._send(), name="queue-together")
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._trips(), name="queue-together")
         return await call.answer
 
-    async def _send(self) -> None:
+    async def _trips(self) -> None:
         """Begins in the loop's next turn: whoever came in this one goes along."""
-        calls, self._waiting = self._waiting, []
-        try:
-            answers = await self._answers(calls)
-        except Exception as error:
-            answers = [error] * len(calls)
-        for call, answer in zip(calls, answers, strict=True):
-            _tell(call.answer, answer)
+        while self._waiting:
+            calls, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            try:
+                answers = await self._answers(calls)
+            except Exception as error:
+                calls, self._waiting = calls + self._waiting, []
+                answers = [error] * len(calls)
+            for call, answer in zip(calls, answers, strict=True):
+                _tell(call.answer, answer)
 
     async def _answers(self, calls: list[_Call]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)

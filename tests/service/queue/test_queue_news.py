@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from queue_bench import Bench, Recorder, job, parts_of
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from service.errors import IdempotencyConflict, QueueFull
+from service.errors import IdempotencyConflict, QueueFull, QueueUnavailable
 from service.queue import jobs, together
 from service.queue.jobs import JobStore
 from service.queue.news import ended_jobs
@@ -93,6 +94,45 @@ async def test_submissions_of_one_turn_go_together(store: JobStore, monkeypatch:
     monkeypatch.setattr(together, "LARGE_BYTES", 10)
     await asyncio.gather(store.submit(job(b"x" * 11)), store.submit(job(b"x" * 11)))
     assert len(trips) == 1  # each by itself
+
+
+async def test_who_comes_meanwhile_goes_with_the_next_trip(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips, under_way, go_on, answers = list[int](), asyncio.Event(), asyncio.Event(), store._submits._answers
+
+    async def held_up(calls: list[Any]) -> list[Any]:
+        trips.append(len(calls))
+        under_way.set()
+        await go_on.wait()
+        return await answers(calls)
+
+    monkeypatch.setattr(store._submits, "_answers", held_up)
+    monkeypatch.setattr(together, "MOST", 3)
+    waiting = [asyncio.create_task(store.submit(job(b"x")))]
+    await under_way.wait()
+    waiting += [asyncio.create_task(store.submit(job(b"x"))) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    assert trips == [1]
+    go_on.set()
+    assert len({one.job_id for one in await asyncio.gather(*waiting)}) == 6
+    assert trips == [1, 3, 2]
+
+
+async def test_an_outage_is_told_to_all_who_wait(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way, answers = asyncio.Event(), store._submits._answers
+
+    async def lost(calls: list[Any]) -> list[Any]:
+        under_way.set()
+        await asyncio.sleep(0.05)
+        raise RedisConnectionError("away")
+
+    monkeypatch.setattr(store._submits, "_answers", lost)
+    waiting = [asyncio.create_task(store.submit(job(b"x")))]
+    await under_way.wait()
+    waiting.append(asyncio.create_task(store.submit(job(b"x"))))
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in found] == [QueueUnavailable] * 2
+    monkeypatch.setattr(store._submits, "_answers", answers)
+    assert (await store.submit(job(b"x"))).created  # the next one is tried again
 
 
 async def test_each_of_those_that_go_together_has_its_own_answer(open_store: Callable[..., JobStore]) -> None:
