@@ -1,4 +1,5 @@
--- Claims chunks just before they run, counts the attempt, and hands out their payloads.
+-- Claims chunks just before they run, counts the attempt, and hands out their payloads. A server that dies forgets the
+-- claim, but not who was given the entry: complete.lua takes that for it.
 -- ARGV: worker, name of this call (the same when it is repeated after a lost answer), alone (0 or 1), max attempts,
 --       result ttl, record ttl (s), then chunk id and entry id of each.
 -- Answers {spec, {verdict, attempt, payload}, ...}; verdicts: run; alone (ask again for it by itself, nothing was
@@ -31,11 +32,13 @@ local function begin(chunk, entry)
   end
   local payload = redis.call('GET', payload_key(chunk))
   if not payload then return fail(chunk, 'the payload was lost') end
+  redis.set_repl(redis.REPL_REPLICA) -- not for the disk: who waits for it here waits once more than need be
   redis.call('HSET', chunk_key(chunk), 'state', 'running', 'owner', worker, 'attempts', attempts + 1, 'claim', claim)
   if redis.call('HSETNX', job_key(job), 'started_at', stamp(now())) == 1 then
     redis.call('HSET', job_key(job), 'status', 'running')
     changed[job] = true
   end
+  redis.set_repl(redis.REPL_ALL)
   if answer[1] == '' then answer[1] = redis.call('HGET', job_key(job), 'spec') end
   return {'run', attempts + 1, payload}
 end

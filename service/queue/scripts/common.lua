@@ -56,12 +56,17 @@ end
 -- Ends a job: results live for result_ttl, the record (a tombstone by then) for record_ttl.
 local function close(job, status, result_ttl, record_ttl)
   local at = now()
-  local expires = status ~= 'canceled' and {'expires_at', stamp(at + tonumber(result_ttl))} or {}
-  redis.call('HSET', job_key(job), 'status', status, 'finished_at', stamp(at), unpack(expires))
+  local record = redis.call('HMGET', job_key(job), 'chunks', 'started_at')
+  local words = {'status', status, 'finished_at', stamp(at)}
+  if status ~= 'canceled' then words[5], words[6] = 'expires_at', stamp(at + tonumber(result_ttl)) end
+  if record[2] then -- begin.lua has not kept it
+    words[#words + 1] = 'started_at'
+    words[#words + 1] = record[2]
+  end
+  redis.call('HSET', job_key(job), unpack(words))
   redis.call('ZREM', DEADLINES, job)
   redis.call('PEXPIRE', job_key(job), milliseconds(record_ttl))
-  local chunks = tonumber(redis.call('HGET', job_key(job), 'chunks'))
-  for index = 0, chunks - 1 do
+  for index = 0, tonumber(record[1]) - 1 do
     local chunk = chunk_id(job, index)
     redis.call('PEXPIRE', chunk_key(chunk), milliseconds(result_ttl))
     redis.call('PEXPIRE', result_key(chunk), milliseconds(result_ttl))

@@ -27,9 +27,16 @@ local function send_end(job, parts)
   sent[record[1]] = message
 end
 
--- 'running' when the result is to be booked, 'booked' when it has been, else false.
+-- Whether the server has come back without the claim (begin.lua), and the entry is this worker's.
+local function forgotten(state, attempts, entry, attempt)
+  return state == 'queued' and tonumber(attempts) == tonumber(attempt) - 1
+    and #redis.call('XPENDING', STREAM, GROUP, entry, entry, 1, worker) == 1
+end
+
+-- 'running' or 'forgotten' when the result is to be booked, 'booked' when it has been, else false.
 local function standing(chunk, attempt)
-  local record = redis.call('HMGET', chunk_key(chunk), 'state', 'owner', 'attempts', 'booked')
+  local record = redis.call('HMGET', chunk_key(chunk), 'state', 'owner', 'attempts', 'booked', 'entry')
+  if forgotten(record[1], record[3], record[5], attempt) then return 'forgotten' end
   if record[2] ~= worker or record[3] ~= attempt then return false end
   return record[1] == 'running' and 'running' or (record[4] == attempt and 'booked')
 end
@@ -42,10 +49,13 @@ while at <= #ARGV do
   for i = 0, 2 * tonumber(count) - 1 do parts[i + 1] = ARGV[at + i] end
   at = at + 2 * tonumber(count)
   local found = standing(chunk, attempt)
-  if found == 'running' then
+  if found == 'forgotten' then
+    redis.call('HSETNX', job_key(redis.call('HGET', chunk_key(chunk), 'job')), 'started_at', stamp(now()))
+  end
+  if found == 'running' or found == 'forgotten' then
     local job = book(chunk, failed, reason, parts, result_ttl, record_ttl)
     changed[job] = true
-    redis.call('HSET', chunk_key(chunk), 'booked', attempt)
+    redis.call('HSET', chunk_key(chunk), 'booked', attempt, 'owner', worker, 'attempts', attempt)
     if reason == '' then send_end(job, parts) end
   end
   answer[#answer + 1] = found and 1 or 0

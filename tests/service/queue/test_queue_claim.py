@@ -1,0 +1,70 @@
+"""That a chunk has begun is not written to the disk: a server that dies forgets it; nothing is lost or done twice."""
+
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from queue_bench import LIMITS, Bench, Recorder, job, until
+
+from service.queue.connection import connect, connect_async
+from service.queue.embedded import EmbeddedServer
+from service.queue.jobs import JobStore
+from service.queue.keys import GROUP, Keys
+from service.queue.lua import Scripts
+
+pytestmark = pytest.mark.anyio
+
+
+def written(bench: Bench) -> int:
+    return int(bench.client.info("persistence")["aof_current_size"])
+
+
+async def test_to_begin_writes_nothing_to_the_disk(bench: Bench, store: JobStore) -> None:
+    scripts = Scripts(bench.client, bench.keys)
+    scripts.run("group")
+    submitted = await store.submit(job(b"a"))
+    [[_, [(entry, _)]]] = bench.client.xreadgroup(GROUP, "me", {bench.keys.stream: ">"})
+    chunk, before = f"{submitted.job_id}:0", written(bench)
+    rules = (1, 0, 3, LIMITS.result_ttl_s, LIMITS.record_ttl_s)
+    _, [verdict, attempt, _] = scripts.run("begin", "me", *rules, chunk, entry)
+    assert (verdict, attempt, written(bench)) == (b"run", 1, before)
+    assert (await store.status(submitted.job_id)).status == "running"
+    complete = ("me", LIMITS.result_ttl_s, LIMITS.record_ttl_s, 0, chunk, 1, 0, "", 1, "echo", b"a")
+    assert scripts.run("complete", *complete) == [1]
+    assert written(bench) > before
+
+
+class Killed:
+    """A handler's reaction: the server dies while it runs, and comes back."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self.server, self.runs = server, 0
+
+    def __call__(self, payloads: Sequence[bytes]) -> None:
+        self.runs += 1
+        if self.runs == 1:
+            with closing(connect(self.server.url)) as client:
+                pid = int(client.info("server")["process_id"])
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: not self.server.alive())
+            self.server.start()
+
+
+async def test_what_runs_while_the_server_dies_is_booked_by_who_ran_it(tmp_path: Path) -> None:
+    recorder = Recorder()
+    with EmbeddedServer(tmp_path / "data") as server, closing(connect(server.url)) as client, ExitStack() as stack:
+        recorder.react = Killed(server)
+        asking = connect_async(server.url)
+        bench, store = Bench(server.url, Keys(), client, tmp_path, stack), JobStore(asking, LIMITS, Keys())
+        submitted = await store.submit(job(b"a"))
+        with bench.worker(recorder):
+            status = await store.wait(submitted.job_id, 30)
+        found = await store.parts(status)
+        await store.close()
+        await asking.aclose()
+    assert (status.status, status.done) == ("succeeded", 1)
+    assert status.started_at is not None
+    assert (recorder.batches, found) == ([("spec", [b"a"])], [{"echo": b"a"}])  # once
