@@ -37,7 +37,11 @@ __all__ = ["Finished", "Handler", "Observer", "Outcome", "Worker", "WorkerConfig
 T = TypeVar("T")
 LONGEST_REASON = 300
 SPARE_ATTEMPTS = 2  # with a rescuer: what ends a worker that only watches is hardly the chunk
-GROUP_GONE = ("NOGROUP", "UNBLOCKED")  # the second comes while blocked, from Redis 7.0
+GROUP_GONE = (
+    "NOGROUP",
+    "UNBLOCKED",
+    "no such key",
+)  # the second comes while blocked, from Redis 7.0; the last, to take
 
 log = structlog.get_logger(__name__)
 
@@ -129,16 +133,20 @@ class Worker:
     def _read(self) -> list[Entry]:
         """New work: waits for a first entry, then gathers what is there, and what the last batch lets expect.
 
-        Alone, a request does not wait: only where the last batch held more entries is the window waited out.
+        Alone, a request does not wait: only where the last batch held more entries is the window waited out. There,
+        the next entries are hardly waited for either: one call takes what is there.
         """
-        raw: Any = self._client.xreadgroup(
-            GROUP, self.id, {self._keys.stream: ">"}, count=1, block=self._config.block_ms
-        )
-        if not raw:
-            return []
+        entries = self._take([]) if self._expected > 1 else []
         until = time.monotonic() + self._config.window_ms / 1000
-        entries = self._hold(parse_entries(raw[0][1]))
-        entries += self._take(entries)
+        if not entries:
+            raw: Any = self._client.xreadgroup(
+                GROUP, self.id, {self._keys.stream: ">"}, count=1, block=self._config.block_ms
+            )
+            if not raw:
+                return []
+            until = time.monotonic() + self._config.window_ms / 1000
+            entries = self._hold(parse_entries(raw[0][1]))
+            entries += self._take(entries)
         more = len(entries) < self._expected and self._room(entries) > 0
         if more and (left_s := until - time.monotonic()) > 0:
             time.sleep(left_s)

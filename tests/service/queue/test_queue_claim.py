@@ -68,3 +68,16 @@ async def test_what_runs_while_the_server_dies_is_booked_by_who_ran_it(tmp_path:
     assert (status.status, status.done) == ("succeeded", 1)
     assert status.started_at is not None
     assert (recorder.batches, found) == ([("spec", [b"a"])], [{"echo": b"a"}])  # once
+
+
+async def test_a_worker_that_expects_more_survives_the_loss_of_all_data(bench: Bench, store: JobStore) -> None:
+    """It takes what it expects before it waits: that too must notice that the server has lost everything."""
+    together = [await store.submit(job(b"a")) for _ in range(3)]
+    recorder = Recorder()
+    with bench.worker(recorder):
+        for one in together:
+            await store.wait(one.job_id, 60)
+        bench.client.delete(*bench.client.keys(f"{bench.keys.prefix}*"))
+        again = await store.submit(job(b"b"))
+        assert (await store.wait(again.job_id, 60)).status == "succeeded"
+    assert [len(payloads) for _, payloads in recorder.batches] == [3, 1]
