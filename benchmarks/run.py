@@ -11,7 +11,9 @@ import benchmarks.peers
 import benchmarks.product
 import benchmarks.scaling
 import benchmarks.speed
+import benchmarks.speed_buckets
 import benchmarks.speed_memory
+import benchmarks.speed_overlap
 import benchmarks.speed_scaling
 import benchmarks.speed_served
 import benchmarks.trust
@@ -34,6 +36,8 @@ BENCHMARKS: dict[str, Callable[[Setup], Report]] = {
     "speed-service": benchmarks.speed_served.run,
     "speed-scaling": benchmarks.speed_scaling.run,
     "speed-memory": benchmarks.speed_memory.run,
+    "speed-overlap": benchmarks.speed_overlap.run,
+    "speed-buckets": benchmarks.speed_buckets.run,
 }
 
 GROUPS = {

@@ -29,19 +29,26 @@ class Server:
 
     def resident_bytes(self) -> dict[str, int]:
         """Memory held by each process of the server: role and process id -> bytes."""
-        found = {}
+        return {name: int(statm[1]) * os.sysconf("SC_PAGE_SIZE") for name, statm in self._told("statm")}
+
+    def cpu_s(self) -> dict[str, float]:
+        """CPU time that each process has taken so far, also in the kernel: role and process id -> seconds."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        return {name: (int(stat[13]) + int(stat[14])) / ticks for name, stat in self._told("stat")}
+
+    def _told(self, file: str) -> Iterator[tuple[str, list[str]]]:
+        """Role and process id of each process, and the words of its file in /proc."""
         for pid in _with_children(self.pid):
             try:
                 words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-            except (OSError, IndexError):  # it has just ended
+                found = Path(f"/proc/{pid}/{file}").read_text().split()
+            except OSError:  # it has just ended
                 continue
-            if not words[0]:  # it has ended, and its parent has not noticed
+            if not words[0] or not found:  # it has ended, and its parent has not noticed
                 continue
             # Redis writes its address behind its name, in one word.
             role = words[words.index("service.cli") + 1] if "service.cli" in words else Path(words[0].split()[0]).name
-            found[f"{role} {pid}"] = pages * os.sysconf("SC_PAGE_SIZE")
-        return found
+            yield f"{role} {pid}", found
 
 
 def _with_children(pid: int) -> list[int]:

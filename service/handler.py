@@ -1,6 +1,7 @@
 """The worker's work: decode the chunks, solve them as one batch, encode each chunk's part of the answer."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,13 +10,13 @@ from service.deblurring.handler import DeblurHandler
 from service.deblurring.spec import is_deblur
 from service.deblurring.work import Deblurring
 from service.errors import SolveFailed
-from service.inference import Inference, SolveSpec
-from service.queue.batching import Abandoned, Outcome
+from service.inference import Answer, Inference, SolveSpec
+from service.queue.batching import Abandoned, Outcome, Staged
 from service.results import join_outcomes, split_answers
 from solvers.solve import Progress
 
 
-class WorkHandler:
+class WorkHandler(Staged):
     """What a worker does with a batch, by the kind of its spec.
 
     ``wanted`` is asked between iterations; once it says no, the batch is given up (Abandoned).
@@ -26,38 +27,53 @@ class WorkHandler:
             if not wanted():
                 raise Abandoned("nobody waits for this batch any more")
 
-        self._solve = SolveHandler(inference, go_on)
+        self._invert = SolveHandler(inference, go_on)
         self._deblur = DeblurHandler(deblurring, go_on)
 
-    def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
-        return (self._deblur if is_deblur(spec) else self._solve)(spec, payloads)
+    def decode(self, spec: str, payload: bytes) -> Any:
+        return self._for(spec).decode(spec, payload)
+
+    def solve(self, spec: str, decoded: Sequence[Any]) -> Any:
+        return self._for(spec).solve(spec, decoded)
+
+    def encode(self, spec: str, solved: Any) -> Sequence[Outcome]:
+        return self._for(spec).encode(spec, solved)
+
+    def _for(self, spec: str) -> Staged:
+        return self._deblur if is_deblur(spec) else self._invert
 
     def split(self, spec: str, payload: bytes) -> Sequence[bytes]:
         """Each observation as a payload of its own; a picture stays whole."""
-        return [payload] if is_deblur(spec) else self._solve.split(spec, payload)
+        return [payload] if is_deblur(spec) else self._invert.split(spec, payload)
 
     def join(self, spec: str, answers: Sequence[Outcome | str]) -> Outcome:
         """A payload's outcome from those of its parts; a str says why one has none. Raises SolveFailed."""
         if not is_deblur(spec):
-            return self._solve.join(spec, answers)
+            return self._invert.join(spec, answers)
         [answer] = answers
         if isinstance(answer, str):
             raise SolveFailed(answer)
         return answer
 
 
-class SolveHandler:
+class SolveHandler(Staged):
     """A queue handler around an Inference; every payload is the npy bytes of observations (b, m)."""
 
     def __init__(self, inference: Inference, progress: Progress | None = None) -> None:
         self.inference, self._progress = inference, progress
 
-    def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
-        blocks = [decode_npy(payload, "payload") for payload in payloads]
+    def decode(self, spec: str, payload: bytes) -> np.ndarray:
+        return decode_npy(payload, "payload")
+
+    def solve(self, spec: str, decoded: Sequence[np.ndarray]) -> tuple[list[Answer], list[int]]:
+        answers = self.inference.solve(SolveSpec.from_json(spec), np.concatenate(decoded), self._progress)
+        return answers, [len(block) for block in decoded]
+
+    def encode(self, spec: str, solved: tuple[list[Answer], list[int]]) -> Sequence[Outcome]:
+        answers, sizes = solved
         parsed = SolveSpec.from_json(spec)
-        answers = self.inference.solve(parsed, np.concatenate(blocks), self._progress)
         engine = self.inference.engine_of(parsed.model, parsed.version)
-        return split_answers(answers, [len(block) for block in blocks], self.inference.device, engine)
+        return split_answers(answers, sizes, self.inference.device, engine)
 
     def split(self, spec: str, payload: bytes) -> Sequence[bytes]:
         """Each observation as a payload of its own."""

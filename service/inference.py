@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import structlog
 import torch
 
 from models.checkpoint import CheckpointError, Manifest
 from models.engine import Maps
 from models.registry import LoadedModel, Registry, UnknownCheckpoint
-from models.rows import in_fours
+from models.rows import FOURS, Sizes
 from physics.constraints import Constraint, ConstraintError, check_feasible, intersect, parse_constraint
 from physics.problem import UnknownProblem
 from service.cards import calibration_histograms, examples_of, model_card
@@ -29,6 +30,11 @@ from solvers.plans import METHODS, PRESETS, Preset, objective_for, plan_for, rul
 from solvers.solve import Progress, Rules
 from trust.calibration import Calibration
 from trust.judge import Judge
+
+TELL_EVERY_S = 2.0
+UNREACHED = 1e-9  # a tolerance
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A loaded model on its device: its judge, the engine's maps, and how many rows memory holds."""
+    """A loaded model on its device: its judge, the engine's maps, how many rows memory holds, and their sizes."""
 
     judge: Judge
     maps: Maps
     rows: RowsAtOnce
+    sizes: Sizes
 
 
 class Inference:
@@ -56,15 +63,17 @@ class Inference:
 
     Args:
         engine: ``auto`` is the one that measured quicker, model by model.
+        buckets: batches have one of a few sizes up to this many rows, each of which ``warm`` runs; 0: any size.
 
     Raises:
         DeviceUnavailable: the device or the engine was asked for and is not there.
     """
 
-    def __init__(self, checkpoints: Path, device: str = "auto", engine: str = "auto") -> None:
+    def __init__(self, checkpoints: Path, device: str = "auto", engine: str = "auto", buckets: int = 0) -> None:
         self.registry = Registry(checkpoints)
         self.device = choose_device(device)
         self._engine = require_engine(engine, self.device)
+        self._buckets = buckets
         self._ready: dict[tuple[str, int], _Ready] = {}
         self._lock = threading.Lock()
 
@@ -135,12 +144,30 @@ class Inference:
         return _AtHand(self)
 
     def warm(self) -> None:
-        """Loads every usable model, and runs each once, so that the first request does not pay for it."""
-        for manifest in self.manifests():
-            problem = self._load(manifest.name, manifest.version).judge.loaded.problem
-            spec = SolveSpec(manifest.name, manifest.version, ("auto",), max_iterations=1)
-            y = problem.forward(torch.tensor([problem.start], dtype=torch.float64)).numpy()
-            self.solve(spec, y + problem.noise_std)
+        """Loads every usable model, and runs each at every size that its batches have: no request pays for that.
+
+        What takes long is told to the log.
+        """
+        tasks = [(manifest, rows) for manifest in self.manifests() for rows in self._sizes_of(manifest).buckets or (1,)]
+        told = time.monotonic()
+        for done, (manifest, rows) in enumerate(tasks):
+            if time.monotonic() - told > TELL_EVERY_S:
+                log.info("warming", model=manifest.name, rows=rows, done=done, of=len(tasks))
+                told = time.monotonic()
+            self._warm(manifest, rows)
+
+    def _sizes_of(self, manifest: Manifest) -> Sizes:
+        return self._load(manifest.name, manifest.version).sizes
+
+    def _warm(self, manifest: Manifest, rows: int) -> None:
+        """An iteration of each stage of ``auto``, or, where batches have any size, of those that a row comes to."""
+        problem = self.loaded(manifest.name, manifest.version).problem
+        tolerance = UNREACHED if self._buckets else None
+        spec = SolveSpec(
+            manifest.name, manifest.version, ("auto",), manifest.preset, max_iterations=1, tolerance=tolerance
+        )
+        y = problem.forward(torch.tensor([problem.start], dtype=torch.float64)).numpy()
+        self.solve(spec, np.repeat(y + problem.noise_std, rows, axis=0))
 
     def check(self, spec: SolveSpec, width: int | None) -> None:
         """Refuses a spec that cannot be solved.
@@ -186,13 +213,15 @@ class Inference:
         loaded = ready.judge.loaded
         n = loaded.problem.n
         preset = cast(Preset, spec.preset)
-        objective = objective_for(preset, loaded.problem, loaded.deceptron, _constraint(spec, n), ready.maps)
+        objective = objective_for(
+            preset, loaded.problem, loaded.deceptron, _constraint(spec, n), ready.maps, ready.sizes
+        )
         plan, rules = plan_for(method, preset, n), _rules(spec, loaded)
         calibrated = spec.as_calibrated(method, loaded.manifest)
         blocks: list[tuple[np.ndarray, list[dict[str, Any]], float, float]] = []
 
         def work(rows: slice) -> None:
-            y = in_fours(torch.from_numpy(np.ascontiguousarray(observations[rows])).to(objective.scale))
+            y = ready.sizes.fill(torch.from_numpy(np.ascontiguousarray(observations[rows])).to(objective.scale))
             report = partial(_report, progress, rows.start, len(observations)) if progress else None
             began = time.perf_counter()
             outcome = run_plan(plan, objective, y, loaded.problem.start, rules, spec.history, report)
@@ -225,7 +254,11 @@ class Inference:
             raise ModelUnusable(
                 f"model {model!r}: its calibration lacks {error}; run `deceptron recalibrate {model}`"
             ) from error
-        return _Ready(judge, maps, RowsAtOnce.that_fit(loaded.problem.n, loaded.problem.m, self.device))
+        rows, sizes = RowsAtOnce.that_fit(loaded.problem.n, loaded.problem.m, self.device), FOURS
+        if self._buckets:
+            sizes = Sizes.up_to(min(rows.limit, self._buckets))
+            rows.limit = min(rows.limit, sizes.buckets[-1])
+        return _Ready(judge, maps, rows, sizes)
 
 
 class NotAtHand(LookupError):

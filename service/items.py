@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.rows import in_fours
 from solvers.method import CHARGES, Objective
 from solvers.plans import Outcome, Plan
 from solvers.solve import Status
@@ -39,7 +38,7 @@ def items_of(
     answered = solution.status != Status.NONFINITE
     x = torch.where(answered[:, None], solution.x, torch.nan).cpu().numpy()
     items = _solver_items(plan, outcome, observation)
-    rows = in_fours(answered.nonzero()[:, 0])
+    rows = objective.sizes.fill(answered.nonzero()[:, 0])
     if len(rows):
         found, fit = solution.x[rows], solution.y[rows]
         scored = judge.score(objective, found, fit, observation[rows])

@@ -16,6 +16,7 @@ from service.apart import Apart, Keeper, Spawned
 from service.app import create_app
 from service.deblurring.networks import Networks
 from service.deblurring.work import Deblurring
+from service.device import choose_device
 from service.handler import WorkHandler
 from service.inference import Inference
 from service.logs import configure_logs
@@ -30,7 +31,7 @@ from service.queue.worker import Worker
 from service.rjcp import Judged
 from service.settings import Settings, SettingsError, to_env
 from service.tracing import start_traces
-from service.wiring import neighbours, queue_limits, running_version, window_bounds, worker_config
+from service.wiring import neighbours, on_where_it_pays, queue_limits, running_version, window_bounds, worker_config
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections: who closes first must not be left to chance
@@ -97,7 +98,7 @@ def run_worker(settings: Settings) -> None:
     watching = monitor if traces is None else Both(monitor, traces)
     info = {"metrics": address, "device": inference.device, "engine": inference.engine, "models": ",".join(models)}
     try:
-        config, limits = worker_config(settings), queue_limits(settings)
+        config, limits = worker_config(settings, inference.device), queue_limits(settings)
         timed = TimeLimited(handler, settings.solve_limit_s)
         rescuer = Rescue(Quarantine(start, settings.solve_limit_s, held.wanted), handler)
         beside = neighbours(settings)
@@ -116,7 +117,9 @@ def run_worker(settings: Settings) -> None:
 def _solvers(settings: Settings) -> tuple[Inference, Deblurring]:
     """What solves, on the threads, the device and the engine that were asked for; raises DeviceUnavailable."""
     torch.set_num_threads(settings.threads)
-    inference = Inference(settings.checkpoints, settings.device, settings.engine)
+    device = choose_device(settings.device)
+    buckets = settings.batch_items if on_where_it_pays(settings.buckets, device) else 0
+    inference = Inference(settings.checkpoints, device, settings.engine, buckets)
     return inference, Deblurring(Networks(settings.checkpoints, inference.device, settings.engine))
 
 
@@ -156,4 +159,5 @@ def _apart(handler: WorkHandler, settings: Settings, device: str) -> Callable[[]
 def run_quarantine(settings: Settings, fd: int) -> None:
     """Solve what may be poison, one item at a time, for the worker at the other end of ``fd``."""
     configure_logs(settings.log_level, "quarantine")
-    attend(fd, _warmed(*_solvers(settings)))  # loading counts towards nobody's time limit
+    alone = settings.model_copy(update={"buckets": "off"})  # items come one by one: there are no sizes to warm
+    attend(fd, _warmed(*_solvers(alone)))  # loading counts towards nobody's time limit

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 POLL_S = 0.5
+SOON_S = 1e-3  # 0 would mean never
 EXIT_CONFIG = 78  # sysexits' EX_CONFIG: starting this process again cannot help
 
 
@@ -46,11 +47,40 @@ def tell_where_time_ran_out() -> None:
     faulthandler.register(signal.SIGALRM, file=sys.stderr, all_threads=True, chain=True)
 
 
+class _Alarm:
+    """The kernel's one timer a process, for as many limits as there are at once: it rings for the next of them."""
+
+    def __init__(self) -> None:
+        self._due: dict[object, float] = {}
+        self._lock = threading.Lock()
+
+    def add(self, name: object, limit_s: float) -> None:
+        with self._lock:
+            self._due[name] = time.monotonic() + limit_s
+            self._set()
+
+    def remove(self, name: object) -> None:
+        with self._lock:
+            del self._due[name]
+            self._set()
+
+    def _set(self) -> None:
+        left_s = max(min(self._due.values()) - time.monotonic(), SOON_S) if self._due else 0.0
+        signal.setitimer(signal.ITIMER_REAL, left_s)
+
+
+_ALARM = _Alarm()
+
+
 @contextmanager
 def time_limit(limit_s: float) -> Iterator[None]:
-    """The block ends in time, or the process does, by SIGALRM: the kernel's timer needs no thread that still runs."""
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    """The block ends in time, or the process does, by SIGALRM: the kernel's timer needs no thread that still runs.
+
+    Blocks may lie within each other, and run beside each other in several threads.
+    """
+    name = object()
+    _ALARM.add(name, limit_s)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _ALARM.remove(name)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -14,7 +14,7 @@ import structlog
 from service.apart import Apart
 from service.errors import SolveFailed
 from service.process import time_limit
-from service.queue.batching import Abandoned, Handler, Outcome
+from service.queue.batching import Abandoned, Handler, Outcome, Staged
 
 START_S = 300.0  # torch and the models are loaded first
 KEPT_S = 30.0
@@ -40,15 +40,23 @@ class Divisible(Handler, Protocol):
         ...
 
 
-class TimeLimited:
-    """A handler whose calls end in time, or end the process: the chunks go to others then, each alone."""
+class TimeLimited(Staged):
+    """A handler whose steps end in time, or end the process: the chunks go to others then, each alone."""
 
-    def __init__(self, handler: Handler, limit_s: float) -> None:
+    def __init__(self, handler: Staged, limit_s: float) -> None:
         self._handler, self._limit_s = handler, limit_s
 
-    def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
+    def decode(self, spec: str, payload: bytes) -> Any:
         with time_limit(self._limit_s):
-            return self._handler(spec, payloads)
+            return self._handler.decode(spec, payload)
+
+    def solve(self, spec: str, decoded: Sequence[Any]) -> Any:
+        with time_limit(self._limit_s):
+            return self._handler.solve(spec, decoded)
+
+    def encode(self, spec: str, solved: Any) -> Sequence[Outcome]:
+        with time_limit(self._limit_s):
+            return self._handler.encode(spec, solved)
 
 
 class Rescue:

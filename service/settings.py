@@ -107,6 +107,16 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=2, description="Attempts at a chunk before it is declared failed.")
 
     batch_items: Positive = Field(default=1024, description="Most observations a worker solves as one batch.")
+    overlap: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether the next full batch is taken and decoded, and the last written, while one is solved; "
+        "auto: on a GPU.",
+    )
+    buckets: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether batches have one of a few sizes (4, 8, 16 ... rows), each run before the worker is ready; "
+        "auto: on a GPU.",
+    )
     solve_limit_s: Seconds = Field(
         default=300.0, description="Longest a batch may take: beyond, its worker is ended, and the item at fault found."
     )

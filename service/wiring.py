@@ -10,6 +10,7 @@ from service.queue.worker import WorkerConfig
 from service.settings import Settings, SettingsError
 from trust.drift import Thresholds
 
+OVERLAP_UP_TO_S = 2.0  # decoding and writing are nothing beside a longer solve, and others could have its next batch
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -33,13 +34,19 @@ def queue_limits(settings: Settings) -> Limits:
     )
 
 
-def worker_config(settings: Settings) -> WorkerConfig:
+def worker_config(settings: Settings, device: str) -> WorkerConfig:
     return WorkerConfig(
+        overlap_up_to_s=OVERLAP_UP_TO_S if on_where_it_pays(settings.overlap, device) else 0.0,
         batch_items=settings.batch_items,
         window_ms=settings.window_ms,
         heartbeat_s=settings.heartbeat_s,
         reclaim_every_s=settings.reclaim_every_s,
     )
+
+
+def on_where_it_pays(asked: str, device: str) -> bool:
+    """What ``auto`` means for what pays on a GPU only."""
+    return device == "cuda" if asked == "auto" else asked == "on"
 
 
 def neighbours(settings: Settings) -> Neighbours:

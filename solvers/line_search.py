@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.rows import in_fours
 from solvers.method import Curve, Iterate, Objective, Rows
 
 ROUNDING = 64  # units in the last place of the misfit that are not taken for a decrease
@@ -68,7 +67,7 @@ class Armijo:
         best, accepted = _chosen(accepted, full, stayed), accepted.clone()
         shorter = torch.zeros_like(accepted, dtype=torch.long)
         own = (~accepted).nonzero()[:, 0]
-        rows = in_fours(own)
+        rows = objective.sizes.fill(own)
         observation, at, curve = observation[rows], at[rows], curve[rows]
         for halving in range(1, self.halvings + 1):
             alpha[rows] *= self.shrink
@@ -79,7 +78,7 @@ class Armijo:
             own = (~enough[: len(own)]).nonzero()[:, 0]
             if not len(own):
                 break
-            rest = in_fours(own)
+            rest = objective.sizes.fill(own)
             rows, observation, at, curve = rows[rest], observation[rest], at[rest], curve[rest]
         return Found(best, alpha, accepted, shorter)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.func import jvp, vjp
 
 from models.jacobian import jacobian
+from models.rows import FOURS, Sizes
 from physics.constraints import Constraint
 from physics.problem import Derivatives
 
@@ -46,7 +47,8 @@ class Objective:
     """The engine below the loop: f with its derivatives, the learned inverse g, the set C, the residual unit w (m,).
 
     Without ``derivatives`` autograd makes them; its overhead counts at batch 1. ``differentiable`` is f as PyTorch
-    knows it, where ``forward`` is another engine's; ``compiled`` is a whole step, where the engine has one.
+    knows it, where ``forward`` is another engine's; ``compiled`` is a whole step, where the engine has one. ``sizes``
+    are the numbers of rows that the engine is given.
     """
 
     forward: Map
@@ -57,6 +59,7 @@ class Objective:
     derivatives: Derivatives | None = None
     differentiable: Map | None = None
     compiled: "CompiledStep | None" = None
+    sizes: Sizes = FOURS
 
     @cached_property
     def project(self) -> Map:

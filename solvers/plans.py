@@ -21,7 +21,7 @@ from torch import Tensor
 
 from models.deceptron import Deceptron
 from models.engine import Maps
-from models.rows import in_fours
+from models.rows import FOURS, Sizes
 from physics.constraints import Constraint, intersect
 from physics.problem import Problem
 from solvers.dipg import DIPG
@@ -98,11 +98,13 @@ def objective_for(
     deceptron: Deceptron,
     tighter: Constraint | None = None,
     maps: Maps | None = None,
+    sizes: Sizes = FOURS,
 ) -> Objective:
     """The misfit of a preset through a Deceptron, over the problem's set or a tighter one.
 
     Args:
         maps: another engine's f and g, and its whole steps, which hold in the problem's own set.
+        sizes: the numbers of rows that it is given.
     """
     like = deceptron.x_scale
     weight = deceptron.y_scale if preset == "paper" else torch.full_like(deceptron.y_scale, problem.noise_std)
@@ -111,7 +113,7 @@ def objective_for(
     of: Maps = maps or deceptron
     run = of.steps.get(preset) if tighter is None else None
     compiled = None if run is None else CompiledStep(dipg_of(preset), rules_for(preset, problem.m).line_search, run)
-    return Objective(of.f, of.g, constraint, weight, scale, of.derivatives, deceptron.f, compiled)
+    return Objective(of.f, of.g, constraint, weight, scale, of.derivatives, deceptron.f, compiled, sizes)
 
 
 def dipg_of(preset: Preset) -> DIPG:
@@ -158,7 +160,7 @@ def run_plan(
     best: Solution | None = None
     solved_by = torch.zeros(len(observation), dtype=torch.long, device=observation.device)
     for index, stage in enumerate(plan):
-        rows = None if best is None else _open_rows(best)
+        rows = None if best is None else _open_rows(best, objective.sizes)
         if rows is not None and not len(rows):
             break
         seen, previous = _of(rows, observation), None if best is None else _of(rows, best.x)
@@ -193,9 +195,9 @@ def _of(rows: Tensor | None, tensor: Tensor) -> Tensor:
     return tensor if rows is None else tensor[rows]
 
 
-def _open_rows(best: Solution) -> Tensor:
+def _open_rows(best: Solution, sizes: Sizes) -> Tensor:
     unfinished = (best.status == Status.STALLED) | (best.status == Status.MAX_ITERATIONS)
-    return in_fours(unfinished.nonzero()[:, 0])
+    return sizes.fill(unfinished.nonzero()[:, 0])
 
 
 def _start(start: Start, objective: Objective, observation: Tensor, prior: Tensor, previous: Tensor | None) -> Tensor:

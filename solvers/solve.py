@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from models.rows import in_fours
+from models.rows import Sizes
 from solvers.line_search import Armijo, Found, Trial
 from solvers.method import CHARGES, Cost, Memory, Method, Objective, Rows, charge, cost_tensor
 from solvers.step import Limits, full_step
@@ -92,7 +92,7 @@ Progress = Callable[[int, int], None]
 class _Running(Rows):
     """The rows still at work, packed; ``index`` says which rows of the batch they are, None that they are all of it.
 
-    Of the rows the first ``own`` count; the others repeat the last of them, to fill a four up (models/rows.py).
+    Of the rows the first ``own`` count; the others repeat the last of them, to fill up a size (models/rows.py).
     ``reached`` marks rows within the tolerance, ``spare`` counts their refinements left, None where there are none.
     ``common`` was charged to every row alike, ``cost`` (B, 5) to each its own beyond that, None for nothing.
     """
@@ -116,8 +116,9 @@ class _Running(Rows):
 class _Ledger:
     """The answers of the rows that have ended, in the order of the batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         self.solution: Solution | None = None
+        self._sizes = sizes
 
     def close(self, running: _Running, ended: Tensor, status: Status, iterations: int) -> _Running | None:
         """Books the marked rows and returns the others, if any; within the tolerance is converged, however it ended."""
@@ -137,7 +138,7 @@ class _Ledger:
             getattr(self.solution, name)[index] = getattr(answer, name)
         if count == running.own:
             return None
-        rest = in_fours((~ended).nonzero()[:, 0])
+        rest = self._sizes.fill((~ended).nonzero()[:, 0])
         index = rest if running.index is None else running.index[rest]
         return replace(running[rest], index=index, own=running.own - count)
 
@@ -175,7 +176,7 @@ def solve(
         The best point found for every row, with its status.
     """
     first = _begin(objective, observation, start, rules)
-    ledger, trace = _Ledger(), [(first.index, first.rms)] if history else []
+    ledger, trace = _Ledger(objective.sizes), [(first.index, first.rms)] if history else []
     settled = ~first.at.misfit.isfinite()
     running = ledger.close(first, settled if rules.refinements else settled | first.reached, Status.NONFINITE, 0)
     if running is not None and rules.max_iterations:

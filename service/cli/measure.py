@@ -22,7 +22,7 @@ import click
 @click.option("--quick", is_flag=True, help="All of it cut short, to see that it runs; its figures mean nothing.")
 def bench(name: str, out: Path | None, items: int, repeats: int, quick: bool, cost_s: float) -> None:
     """Run the benchmark NAME: paper, product, ablation, scaling, peers, trust (`all` of these), deblur, speed-engine,
-    speed-service, speed-scaling (these three: `speed`) or speed-memory."""
+    speed-service, speed-scaling (these three: `speed`), speed-memory, speed-overlap or speed-buckets."""
     from benchmarks.run import UnknownBenchmark, main
     from service.settings import load_settings
 

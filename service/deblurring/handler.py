@@ -2,27 +2,32 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from service.arrays import encode_npy
 from service.deblurring.spec import DeblurSpec, unpack
 from service.deblurring.work import Deblurring, Progress, Restored
 from service.parts import ITEMS, META, X_PART
-from service.queue.worker import Outcome
+from service.queue.batching import Outcome, Staged
 from service.responses import dump_json
 from service.results import Notes
 
 
-class DeblurHandler:
+class DeblurHandler(Staged):
     """A queue handler around a Deblurring."""
 
     def __init__(self, deblurring: Deblurring, progress: Progress | None = None) -> None:
         self.deblurring, self._progress = deblurring, progress
 
-    def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
-        parsed = DeblurSpec.from_json(spec)
-        return [self._restored(parsed, payload) for payload in payloads]
+    def decode(self, spec: str, payload: bytes) -> tuple[np.ndarray, np.ndarray]:
+        return unpack(payload)
 
-    def _restored(self, spec: DeblurSpec, payload: bytes) -> Outcome:
-        return _outcome(self.deblurring.restore(spec, *unpack(payload), self._progress), self.deblurring)
+    def solve(self, spec: str, decoded: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Restored]:
+        parsed = DeblurSpec.from_json(spec)
+        return [self.deblurring.restore(parsed, kernel, pixels, self._progress) for kernel, pixels in decoded]
+
+    def encode(self, spec: str, solved: Sequence[Restored]) -> Sequence[Outcome]:
+        return [_outcome(restored, self.deblurring) for restored in solved]
 
 
 def _outcome(restored: Restored, by: Deblurring) -> Outcome:

@@ -1,13 +1,16 @@
 """What a worker holds, and how it is put together into batches."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """How a worker takes its work: batches of up to ``batch_items``, gathered for at most ``window_ms``."""
+    """How a worker takes its work: batches of up to ``batch_items``, gathered for at most ``window_ms``.
+
+    While one is solved the next is taken, if it is full and the last took less than ``overlap_up_to_s`` (0: never).
+    """
 
     batch_items: int = 1024
     window_ms: float = 2.0
@@ -15,6 +18,7 @@ class WorkerConfig:
     heartbeat_s: float = 2.0
     reclaim_every_s: float = 2.0
     sweep_every_s: float = 10.0
+    overlap_up_to_s: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.block_ms <= 2000:
@@ -58,6 +62,45 @@ class Handler(Protocol):
         ...
 
 
+@runtime_checkable
+class Staged(Handler, Protocol):
+    """The work in three steps, so that one batch can be decoded and another encoded while a third is solved.
+
+    ``decode`` and ``encode`` may run in another thread than ``solve``, at the same time.
+    """
+
+    def decode(self, spec: str, payload: bytes) -> Any:
+        """What ``solve`` takes of one payload."""
+        ...
+
+    def solve(self, spec: str, decoded: Sequence[Any]) -> Any:
+        """The batch, solved. Raises Abandoned."""
+        ...
+
+    def encode(self, spec: str, solved: Any) -> Sequence[Outcome]:
+        """One outcome a payload, in order."""
+        ...
+
+    def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
+        return self.encode(spec, self.solve(spec, [self.decode(spec, payload) for payload in payloads]))
+
+
+class InOneStep(Staged):
+    """A handler that does all its work in ``solve``."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    def decode(self, spec: str, payload: bytes) -> bytes:
+        return payload
+
+    def solve(self, spec: str, decoded: Sequence[bytes]) -> Sequence[Outcome]:
+        return self._handler(spec, decoded)
+
+    def encode(self, spec: str, solved: Sequence[Outcome]) -> Sequence[Outcome]:
+        return solved
+
+
 class Rescuer(Protocol):
     """The last resort for a chunk that failed alone."""
 
@@ -80,6 +123,15 @@ class Entry:
     def queued_at(self) -> float:
         """When it was queued (unix seconds): its id begins with that millisecond, by the server's clock."""
         return int(self.id.split("-")[0]) / 1000
+
+
+@dataclass
+class Group:
+    """Entries to be run as one batch, and, once that is done, their payloads and what was decoded of them, by chunk."""
+
+    entries: list[Entry]
+    payloads: dict[str, bytes] = field(default_factory=dict)
+    decoded: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,7 +186,10 @@ class Finished:
 
 
 class Observer(Protocol):
-    """Is told what has happened, after it happened. What it raises is logged and changes nothing."""
+    """Is told what has happened, after it happened. What it raises is logged and changes nothing.
+
+    Batches are told of one after the other, but not always by the same thread.
+    """
 
     def finished(self, batch: Finished) -> None:
         """A batch was booked."""

@@ -120,7 +120,8 @@ class Outage:
 
     def over(self) -> None:
         """Notes that a call went through."""
-        if self._since is None:
+        since = self._since  # another thread may note the same
+        if since is None:
             return
-        log.info("queue_reachable_again", away_s=round(time.monotonic() - self._since, 3))
         self._since, self._pause_s = None, self.FIRST_S
+        log.info("queue_reachable_again", away_s=round(time.monotonic() - since, 3))

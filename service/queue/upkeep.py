@@ -46,6 +46,10 @@ class Upkeep:
         if self._neighbours is not None:
             self._neighbours.leave(self._worker_id)
 
+    def is_due(self) -> bool:
+        """Whether there is something to do."""
+        return time.monotonic() >= min(self._next_reclaim, self._next_sweep)
+
     def sweep_if_due(self) -> None:
         """Tidies up after others, and ends jobs whose deadline has passed."""
         if time.monotonic() < self._next_sweep:

@@ -4,38 +4,40 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
 
 from service.queue.batching import (
-    Abandoned,
-    Done,
     Entry,
     Finished,
+    Group,
     Handler,
+    InOneStep,
     Observer,
     Outcome,
     Rescuer,
-    Running,
+    Staged,
     WorkerConfig,
     groups,
     parse_entries,
 )
-from service.queue.connection import Outage, connect, is_outage
+from service.queue.beside import Beside
+from service.queue.claims import Claims, reason_of
+from service.queue.connection import connect, is_outage
 from service.queue.heartbeat import Heartbeat, Held
 from service.queue.keys import GROUP, Keys
 from service.queue.lua import Scripts
 from service.queue.neighbours import Neighbours
 from service.queue.records import Limits
+from service.queue.runner import Batch, Runner
 from service.queue.upkeep import Upkeep
 
 __all__ = ["Finished", "Handler", "Observer", "Outcome", "Worker", "WorkerConfig"]
 
-T = TypeVar("T")
-LONGEST_REASON = 300
 SPARE_ATTEMPTS = 2  # with a rescuer: what ends a worker that only watches is hardly the chunk
 GROUP_GONE = (
     "NOGROUP",
@@ -71,9 +73,7 @@ class Worker:
             raise ValueError("heartbeat_s must be at most half of lease_s, or leases run out between two beats")
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._url = redis_url
-        self._handler = handler
-        self._observer = observer
-        self._rescuer = rescuer
+        self._handler = handler if isinstance(handler, Staged) else InOneStep(handler)
         self._config = config
         self._limits = limits
         self._info = {"host": socket.gethostname(), "pid": str(os.getpid()), **info}
@@ -82,14 +82,18 @@ class Worker:
         self._scripts = Scripts(self._client, self._keys)
         self._upkeep = Upkeep(self._client, self._keys, self.id, config, limits, neighbours)
         self._held = held or Held()
-        self._outage = Outage()
+        most = limits.max_attempts + (0 if rescuer is None else SPARE_ATTEMPTS)
+        self._claims = Claims(self._scripts, self.id, limits, most, observer, lambda: self._stopping)
+        self._runner = Runner(self._handler, self._claims, self._held, rescuer, limits.max_attempts)
+        self._beside = Beside[Entry]("queue-beside")
         self._stopping = False  # a plain flag: stop() is called from signal handlers, where locks can deadlock
-        self._claims = 0
         self._expected = 1  # entries that came together last time
+        self._full = False  # whether what came last fills a batch
+        self._solve_s = 0.0  # what the last batch took
 
     def run(self) -> None:
         """Works until ``stop()``; returns when the running batch is booked and the worker is deregistered."""
-        self._persist(lambda: self._scripts.run("group"))
+        self._claims.persist(lambda: self._scripts.run("group"))
         ttl_s = max(3 * self._config.heartbeat_s, self._limits.lease_s)
         heartbeat = Heartbeat(self._url, self._keys, self.id, self._info, self._held, self._config.heartbeat_s, ttl_s)
         heartbeat.start()
@@ -99,6 +103,7 @@ class Worker:
             while not self._stopping:
                 self._turn()
         finally:
+            self._beside.close()
             heartbeat.stop()
             self._leave()
             self._upkeep.end()
@@ -111,11 +116,11 @@ class Worker:
     def _turn(self) -> None:
         try:
             self._upkeep.sweep_if_due()
-            entries = self._hold(self._upkeep.reclaim_if_due()) or self._read()
-            self._outage.over()
-            for group in groups(entries, self._config.batch_items):
-                if not self._stopping:
-                    self._run_group(group)
+            suspects = self._hold(self._upkeep.reclaim_if_due())
+            entries = suspects or self._read()
+            self._full = not suspects and self._is_full(entries)
+            self._claims.outage.over()
+            self._run_all(self._in_line(entries))
         except RedisError as error:
             if is_outage(error):
                 self._forget(error)
@@ -123,12 +128,12 @@ class Worker:
             if not str(error).startswith(GROUP_GONE):
                 raise
             self._held.clear()  # the server came back without its data
-            self._persist(lambda: self._scripts.run("group"))
+            self._claims.persist(lambda: self._scripts.run("group"))
 
     def _forget(self, error: Exception) -> None:
         """What a failed read may have taken is left to be reclaimed: its lease must not be renewed."""
         self._held.clear()
-        self._outage.met(error, lambda: self._stopping)
+        self._claims.outage.met(error, lambda: self._stopping)
 
     def _read(self) -> list[Entry]:
         """New work: waits for a first entry, then gathers what is there, and what the last batch lets expect.
@@ -154,124 +159,100 @@ class Worker:
         self._expected = len(entries)
         return entries
 
-    def _take(self, entries: Sequence[Entry]) -> list[Entry]:
+    def _take(self, entries: Sequence[Entry], only_full: bool = False) -> list[Entry]:
         room = self._room(entries)
-        return self._hold(parse_entries(self._scripts.run("take", self.id, room, len(entries)))) if room > 0 else []
+        if room <= 0:
+            return []
+        return self._hold(parse_entries(self._scripts.run("take", self.id, room, len(entries), int(only_full))))
 
     def _room(self, entries: Sequence[Entry]) -> int:
         return self._config.batch_items - sum(entry.items for entry in entries)
+
+    def _is_full(self, entries: Sequence[Entry]) -> bool:
+        """Whether not one more like the largest of them would fit."""
+        return self._room(entries) < max((entry.items for entry in entries), default=0)
 
     def _hold(self, entries: list[Entry]) -> list[Entry]:
         self._held.add(entry.id for entry in entries)
         return entries
 
-    def _run_group(self, entries: list[Entry]) -> None:
-        """Runs a group as one batch; members that have been tried before, or failed just now, run alone."""
-        spec, batch, alone = self._begin(entries, alone=len(entries) == 1)
-        if batch:
-            alone += self._run_batch(spec, batch)
-        self._held.drop({entry.id for entry in entries} - {entry.id for entry in alone})
-        for entry in alone:
-            if self._stopping:
-                return
-            spec, single, _ = self._begin([entry], alone=True)
-            if single:
-                self._run_batch(spec, single)
-            self._held.drop([entry.id])
+    def _in_line(self, entries: Sequence[Entry]) -> deque[Group]:
+        return deque(Group(group) for group in groups(entries, self._config.batch_items))
 
-    def _run_batch(self, spec: str, batch: list[Running]) -> list[Entry]:
-        """Runs and books a batch; answers what must be run again alone."""
-        began_at, started = time.time(), time.monotonic()
+    def _run_all(self, line: deque[Group]) -> None:
+        """Runs what is in line, and what joins it meanwhile; what fails beside is run again alone."""
         try:
-            with self._held.running(running.entry.id for running in batch):
-                outcomes = self._outcomes(spec, batch)
-        except Abandoned:
-            log.info("batch_abandoned", worker=self.id, chunks=[running.entry.chunk for running in batch])
-            return []
-        except Exception as error:
-            log.exception("handler_failed", worker=self.id, chunks=[running.entry.chunk for running in batch])
-            if len(batch) > 1:
-                return [running.entry for running in batch]
-            self._complete([Done(batch[0], None, _reason(error))], 0.0)
-            self._tell(lambda observer: observer.poisoned(batch[0].entry.items))
-            return []
-        compute_s = time.monotonic() - started
-        done = [Done(running, outcome) for running, outcome in zip(batch, outcomes, strict=True)]
-        items = sum(running.entry.items for running in batch)
-        booked = self._complete(done, items / max(compute_s, 1e-6))
-        ours = tuple(one for one, mine in zip(done, booked, strict=True) if mine)
-        self._tell(lambda observer: observer.finished(Finished(spec, ours, items, began_at, compute_s)))
+            while line and not self._stopping:
+                self._run_group(line.popleft(), line)
+            self._run_alone(self._beside.wait())
+        except BaseException:
+            self._beside.drop()
+            raise
+
+    def _run_group(self, group: Group, line: deque[Group]) -> None:
+        """Runs a group as one batch; members that have been tried before, or failed just now, run alone."""
+        entries, overlap = group.entries, self._full and self._solve_s < self._config.overlap_up_to_s
+        spec, running, again = self._claims.begin(entries, len(entries) == 1, group.payloads)
+        kept = [*(one.entry for one in running), *again]
+        self._held.drop({entry.id for entry in entries} - {entry.id for entry in kept})
+        if not (running and overlap):
+            again += self._beside.wait()
+        if running:
+            decoded = [group.decoded[one.entry.chunk] for one in running] if group.decoded else None
+            batch = Batch(spec, running, overlap or len(running) > 1, decoded)
+            again += self._run_beside(batch, line) if overlap else self._run_batch(batch)
+        self._run_alone(again)
+
+    def _run_batch(self, batch: Batch) -> list[Entry]:
+        """Runs and books a batch; answers what must be run again alone."""
+        solved, again = self._runner.solve(batch)
+        return again + self._runner.finish(solved) if solved is not None else again
+
+    def _run_beside(self, batch: Batch, line: deque[Group]) -> list[Entry]:
+        """Solves a batch while the last one is booked and the next one taken; books it then, beside the next."""
+        began = time.monotonic()
+        self._beside.give(lambda: self._look_ahead(line))
+        solved, again = self._runner.solve(batch)
+        self._solve_s = time.monotonic() - began
+        again += self._beside.wait()
+        if solved is None:
+            return again
+        if again or not line or self._stopping:  # what is run alone must not take others down with it
+            return again + self._runner.finish(solved)
+        self._beside.give(lambda: self._runner.finish(solved))
         return []
 
-    def _tell(self, what: Callable[[Observer], None]) -> None:
-        """Watching must never cost anybody their answer."""
-        if self._observer is None:
+    def _look_ahead(self, line: deque[Group]) -> list[Entry]:
+        """Takes the next batch, but only a full one, and decodes it; what fails here will be done, or fail, in time."""
+        try:
+            if not (line or self._stopping or self._upkeep.is_due()):
+                line.extend(self._in_line(self._take([], only_full=True)))
+            if line and not line[0].payloads:
+                self._decode(line[0])
+        except Exception as error:
+            log.debug("not_looked_ahead", worker=self.id, error=reason_of(error))
+        return []
+
+    def _decode(self, group: Group) -> None:
+        """Nothing is claimed yet: who dies now has cost nobody an attempt."""
+        chunks = [entry.chunk for entry in group.entries]
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.hget(self._keys.job(chunks[0].rpartition(":")[0]), "spec")
+            pipeline.mget([self._keys.payload(chunk) for chunk in chunks])
+            spec, payloads = pipeline.execute()
+        if spec is None or None in payloads:  # canceled meanwhile
             return
-        try:
-            what(self._observer)
-        except Exception as error:
-            log.warning("observer_failed", worker=self.id, error=_reason(error))
+        group.payloads = dict(zip(chunks, payloads, strict=True))
+        group.decoded = {chunk: self._handler.decode(spec.decode(), data) for chunk, data in group.payloads.items()}
 
-    def _outcomes(self, spec: str, batch: list[Running]) -> Sequence[Outcome]:
-        rescuer, first = self._rescuer, batch[0]
-        if rescuer is not None and first.attempt >= self._limits.max_attempts:
-            return [rescuer(spec, first.payload, None)]
-        try:
-            outcomes = self._handler(spec, [running.payload for running in batch])
-        except Exception as error:
-            if rescuer is None or len(batch) > 1 or isinstance(error, Abandoned):
-                raise
-            log.warning("handler_failed_alone", worker=self.id, chunk=first.entry.chunk, error=_reason(error))
-            return [rescuer(spec, first.payload, error)]
-        if len(outcomes) != len(batch):
-            raise RuntimeError(f"the handler gave {len(outcomes)} outcomes for {len(batch)} payloads")
-        return outcomes
-
-    def _begin(self, entries: list[Entry], alone: bool) -> tuple[str, list[Running], list[Entry]]:
-        """Claims the entries: their spec, those to run now, and those to be asked for again one by one."""
-        limits = self._limits
-        self._claims += 1  # names this call: repeated after a lost answer, it must not count a second attempt
-        most = limits.max_attempts + (0 if self._rescuer is None else SPARE_ATTEMPTS)
-        rules = (self._claims, int(alone), most, limits.result_ttl_s, limits.record_ttl_s)
-        words = [word for entry in entries for word in (entry.chunk, entry.id)]
-        spec, *verdicts = self._persist(lambda: self._scripts.run("begin", self.id, *rules, *words))
-        answers = list(zip(entries, verdicts, strict=True))
-        batch = [Running(entry, answer[1], answer[2]) for entry, answer in answers if answer[0] == b"run"]
-        again = [entry for entry, answer in answers if answer[0] == b"alone"]
-        if repeated := sum(running.attempt > 1 for running in batch):
-            self._tell(lambda observer: observer.redelivered(repeated))
-        if given_up := sum(entry.items for entry, answer in answers if answer[0] == b"failed"):
-            self._tell(lambda observer: observer.poisoned(given_up))
-        return spec.decode(), batch, again
-
-    def _complete(self, done: list[Done], rate: float) -> Sequence[int]:
-        """Books what is still ours; answers 1 or 0 for each."""
-        limits = self._limits
-        words = [word for one in done for word in one.words()]
-        head = (self.id, limits.result_ttl_s, limits.record_ttl_s, rate)
-        booked: Sequence[int] = self._persist(lambda: self._scripts.run("complete", *head, *words))
-        for one, ours in zip(done, booked, strict=True):
-            if not ours:
-                log.warning("result_discarded", worker=self.id, chunk=one.running.entry.chunk)
-        return booked
-
-    def _persist(self, call: Callable[[], T]) -> T:
-        """Calls until the server answers; when stopping, for at most one more lease: by then others take over."""
-        stop_by: float | None = None
-        while True:
-            try:
-                answer = call()
-            except RedisError as error:
-                if not is_outage(error):
-                    raise
-                if self._stopping:
-                    stop_by = stop_by or time.monotonic() + self._limits.lease_s
-                if stop_by is not None and time.monotonic() > stop_by:
-                    raise
-                self._outage.met(error, lambda: False)
-                continue
-            self._outage.over()
-            return answer
+    def _run_alone(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if self._stopping:
+                return
+            spec, running, _ = self._claims.begin([entry], True, {})
+            if running:
+                self._run_batch(Batch(spec, running, in_company=False))
+            self._held.drop([entry.id])
 
     def _leave(self) -> None:
         try:
@@ -280,8 +261,3 @@ class Worker:
             log.warning("worker_not_deregistered", worker=self.id, error=str(error))
             return
         log.info("worker_stopped", worker=self.id, pending=pending)
-
-
-def _reason(error: Exception) -> str:
-    text = f"{type(error).__name__}: {error}"
-    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"

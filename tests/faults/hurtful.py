@@ -8,15 +8,14 @@ import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from service.arrays import decode_npy
-from service.deblurring.spec import is_deblur, unpack
+from service.deblurring.spec import is_deblur
 from service.deblurring.work import Deblurring
 from service.handler import WorkHandler
 from service.inference import Inference
-from service.queue.batching import Outcome
 
 DIE, HANG, EAT = 1001.0, 1002.0, 1003.0
 BLINDING = 1.375
@@ -29,14 +28,14 @@ class Hurtful(WorkHandler):
         super().__init__(inference, deblurring)
         self.folder = folder
 
-    def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
-        for payload in payloads:
+    def solve(self, spec: str, decoded: Sequence[Any]) -> Any:
+        for one in decoded:
             if is_deblur(spec):
-                self._hurt(DIE if unpack(payload)[1][0, 0] == BLINDING else 0.0)
+                self._hurt(DIE if one[1][0, 0] == BLINDING else 0.0)
                 continue
-            for first in decode_npy(payload)[:, 0]:
+            for first in one[:, 0]:
                 self._hurt(float(first))
-        return super().__call__(spec, payloads)
+        return super().solve(spec, decoded)
 
     def _hurt(self, first: float) -> None:
         if first in (DIE, HANG):

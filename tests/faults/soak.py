@@ -26,6 +26,7 @@ from tests.faults.traffic import Traffic
 from tests.service.conftest import alive
 
 SETTINGS = {"DECEPTRON_CHUNK_ITEMS": "16", "DECEPTRON_BATCH_ITEMS": "64", "DECEPTRON_INLINE_ITEMS": "0"}
+SETTINGS |= {"DECEPTRON_OVERLAP": "on"}  # where the queue fills no batch, work goes its other way all the same
 LEASE = {"DECEPTRON_LEASE_S": "10"}  # the default
 # A killed chunk is soon tried again: for the short version in the test suite.
 SHORT_LEASE = {"DECEPTRON_LEASE_S": "3", "DECEPTRON_HEARTBEAT_S": "0.25", "DECEPTRON_RECLAIM_EVERY_S": "0.25"}

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,26 +26,27 @@ from service.logs import configure_logs
 from service.mains import run_api
 from service.process import exit_with_supervisor, on_stop_signals
 from service.quarantine import Quarantine, Rescue, TimeLimited, attend
-from service.queue.batching import Finished, Handler, Outcome
+from service.queue.batching import Finished, Staged
 from service.queue.worker import Worker
 from service.settings import Settings, load_settings
 from service.wiring import neighbours, queue_limits, worker_config
 from tests.faults.hurtful import Hurtful
 
 
-class Marked:
-    """A handler that leaves a file while a batch runs, and waits a little first, so that a kill finds it there."""
+class Marked(TimeLimited):
+    """Leaves a file while a batch is solved, and waits a little first, so that a kill finds it there."""
 
-    def __init__(self, handler: Handler, folder: Path, pause_s: float) -> None:
-        self.handler, self.folder, self.pause_s = handler, folder, pause_s
+    def __init__(self, handler: Staged, limit_s: float, folder: Path, pause_s: float) -> None:
+        super().__init__(handler, limit_s)
+        self.folder, self.pause_s = folder, pause_s
 
-    def __call__(self, spec: str, payloads: Sequence[bytes]) -> Sequence[Outcome]:
+    def solve(self, spec: str, decoded: Sequence[Any]) -> Any:
         mark = self.folder / str(os.getpid())
         mark.touch()
         time.sleep(self.pause_s)
-        outcomes = self.handler(spec, payloads)
+        solved = super().solve(spec, decoded)
         mark.unlink()
-        return outcomes
+        return solved
 
 
 class Ledger:
@@ -70,10 +72,10 @@ class Ledger:
 def run_worker(settings: Settings, inference: Inference, handler: WorkHandler, folder: Path, pause_s: float) -> None:
     configure_logs(settings.log_level, "worker")
     keeper = Keeper(partial(attend, handler=handler))
-    marked = Marked(TimeLimited(handler, settings.solve_limit_s), folder / "running", pause_s)
+    marked = Marked(handler, settings.solve_limit_s, folder / "running", pause_s)
     rescuer = Rescue(Quarantine(keeper.start, settings.solve_limit_s), handler)
     info = {"device": inference.device, "engine": inference.engine, "models": "oscillator"}
-    config, limits = worker_config(settings), queue_limits(settings)
+    config, limits = worker_config(settings, inference.device), queue_limits(settings)
     beside = neighbours(settings)
     worker = Worker(
         settings.redis_url, marked, config, limits, info, observer=Ledger(folder), rescuer=rescuer, neighbours=beside

@@ -1,10 +1,10 @@
 -- Claims chunks just before they run, counts the attempt, and hands out their payloads. A server that dies forgets the
 -- claim, but not who was given the entry: complete.lua takes that for it.
 -- ARGV: worker, name of this call (the same when it is repeated after a lost answer), alone (0 or 1), max attempts,
---       result ttl, record ttl (s), then chunk id and entry id of each.
+--       result ttl, record ttl (s), payloads (0: the worker has them already), then chunk id and entry id of each.
 -- Answers {spec, {verdict, attempt, payload}, ...}; verdicts: run; alone (ask again for it by itself, nothing was
 -- counted); gone (someone else's, or canceled); failed (given up here).
-local worker, claim, alone, max_attempts, result_ttl, record_ttl = unpack(ARGV, 1, 6)
+local worker, claim, alone, max_attempts, result_ttl, record_ttl, payloads = unpack(ARGV, 1, 7)
 max_attempts = tonumber(max_attempts)
 local answer, changed = {''}, {}
 
@@ -30,7 +30,12 @@ local function begin(chunk, entry)
   if attempts >= max_attempts then
     return fail(chunk, string.format('given up after %d attempts: the worker stopped or died each time', attempts))
   end
-  local payload = redis.call('GET', payload_key(chunk))
+  local payload
+  if payloads == '1' then
+    payload = redis.call('GET', payload_key(chunk))
+  else
+    payload = redis.call('EXISTS', payload_key(chunk)) == 1 and ''
+  end
   if not payload then return fail(chunk, 'the payload was lost') end
   redis.set_repl(redis.REPL_REPLICA) -- not for the disk: who waits for it here waits once more than need be
   redis.call('HSET', chunk_key(chunk), 'state', 'running', 'owner', worker, 'attempts', attempts + 1, 'claim', claim)
@@ -43,6 +48,6 @@ local function begin(chunk, entry)
   return {'run', attempts + 1, payload}
 end
 
-for i = 7, #ARGV, 2 do answer[#answer + 1] = begin(ARGV[i], ARGV[i + 1]) end
+for i = 8, #ARGV, 2 do answer[#answer + 1] = begin(ARGV[i], ARGV[i + 1]) end
 tell(changed)
 return answer

@@ -1,7 +1,8 @@
 -- Reads further new entries for a worker: its share of what waits, since others are free or soon will be, and never more
 -- than its batch has room for.
--- ARGV: worker, room in items, entries it has read just now. Answers the entries: {{id, {field, value, ...}}, ...}.
-local worker, room, held = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+-- ARGV: worker, room in items, entries it has read just now, only full (1: nothing at all unless it fills the room).
+-- Answers the entries: {{id, {field, value, ...}}, ...}.
+local worker, room, held, only_full = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local PAGE = 64
 
 -- The id of the last entry that anybody was given, and how many are waiting behind it.
@@ -16,28 +17,30 @@ local function waiting_behind()
   return '0-0', 0
 end
 
-local taken = {}
+-- How many of them fit, up to a share, and whether they leave room for no other.
+local function fitting(after, share)
+  local count = 0
+  while room > 0 and count < share do
+    local asked = math.min(PAGE, room, share - count)
+    local ahead = redis.call('XRANGE', STREAM, '(' .. after, '+', 'COUNT', asked)
+    for _, entry in ipairs(ahead) do
+      local fields = entry[2]
+      local items
+      for i = 1, #fields, 2 do
+        if fields[i] == 'items' then items = tonumber(fields[i + 1]) end
+      end
+      if items > room then return count, true end
+      room = room - items
+      count = count + 1
+      after = entry[1]
+    end
+    if #ahead < asked then break end
+  end
+  return count, room == 0
+end
+
 local after, waiting = waiting_behind()
 local share = math.ceil((waiting + held) / math.max(1, redis.call('ZCARD', WORKERS))) - held
-while room > 0 and share > 0 do
-  local asked = math.min(PAGE, room, share)
-  local ahead = redis.call('XRANGE', STREAM, '(' .. after, '+', 'COUNT', asked)
-  local fitting = 0
-  for _, entry in ipairs(ahead) do
-    local fields = entry[2]
-    local items
-    for i = 1, #fields, 2 do
-      if fields[i] == 'items' then items = tonumber(fields[i + 1]) end
-    end
-    if items > room then room = 0 break end
-    room = room - items
-    fitting = fitting + 1
-    after = entry[1]
-  end
-  if fitting == 0 then break end
-  share = share - fitting
-  local read = redis.call('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', fitting, 'STREAMS', STREAM, '>')
-  for _, entry in ipairs(read[1][2]) do taken[#taken + 1] = entry end
-  if #ahead < asked then break end
-end
-return taken
+local count, full = fitting(after, share)
+if count == 0 or (only_full and not full) then return {} end
+return redis.call('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', count, 'STREAMS', STREAM, '>')[1][2]

@@ -5,17 +5,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from service.queue.batching import Staged
 from service.queue.heartbeat import Held
 from service.queue.jobs import Chunk, JobStore, Limits, NewJob
 from service.queue.keys import GROUP, Keys
 from service.queue.neighbours import Neighbours
-from service.queue.worker import Observer, Outcome, Worker, WorkerConfig
+from service.queue.worker import Handler, Observer, Outcome, Worker, WorkerConfig
 
 PROCESS = Path(__file__).with_name("worker_process.py")
 LIMITS = Limits(lease_s=30.0, max_attempts=2)  # no machine is so busy that a living worker misses its lease
@@ -36,6 +38,37 @@ class Recorder:
         return [Outcome({"echo": payload}, failed=payload.count(b"!")) for payload in payloads]
 
 
+class Steps(Staged):
+    """A handler in three steps that notes each, and echoes; ``react`` may raise or wait before a step is done.
+
+    A step is noted as (its name, the payloads it is about).
+    """
+
+    def __init__(self, react: Callable[[str, Sequence[bytes]], object] = lambda step, payloads: None) -> None:
+        self.react = react
+        self.notes: list[tuple[str, tuple[bytes, ...]]] = []
+        self._lock = threading.Lock()
+
+    def decode(self, spec: str, payload: bytes) -> bytes:
+        return self._step("decode", [payload])[0]
+
+    def solve(self, spec: str, decoded: Sequence[bytes]) -> Sequence[bytes]:
+        return self._step("solve", decoded)
+
+    def encode(self, spec: str, solved: Sequence[bytes]) -> list[Outcome]:
+        return [Outcome({"echo": payload}, 0) for payload in self._step("encode", solved)]
+
+    def _step(self, step: str, payloads: Sequence[bytes]) -> Sequence[bytes]:
+        with self._lock:
+            self.notes.append((step, tuple(payloads)))
+        self.react(step, payloads)
+        return payloads
+
+    def times(self, step: str) -> Counter[bytes]:
+        """How often each payload was begun with, in that step."""
+        return Counter(payload for name, payloads in self.notes if name == step for payload in payloads)
+
+
 @dataclass(frozen=True)
 class Bench:
     """What a test needs to build stores and workers that meet under one prefix."""
@@ -49,7 +82,7 @@ class Bench:
     @contextmanager
     def worker(
         self,
-        handler: Recorder,
+        handler: Handler,
         limits: Limits = LIMITS,
         config: WorkerConfig = CONFIG,
         url: str | None = None,
@@ -103,6 +136,10 @@ class Bench:
     @property
     def held(self) -> bytes:
         return f"until:{self.gate}".encode()
+
+    def attempts(self, job_id: str, index: int) -> int:
+        """How often a chunk was begun."""
+        return int(self.client.hget(self.keys.chunk(f"{job_id}:{index}"), "attempts"))
 
     def pending(self) -> int:
         """Entries that were delivered and not acknowledged."""

@@ -32,7 +32,7 @@ def begin(
     scripts: Scripts, worker: str, chunk: str, entry: str, alone: int = 1, call: int | None = None
 ) -> list[bytes | int]:
     """The script's verdict on one chunk; ``call`` names the call, each a new one unless it is given."""
-    _, verdict = scripts.run("begin", worker, next(CALLS) if call is None else call, alone, 3, 60, 60, chunk, entry)
+    _, verdict = scripts.run("begin", worker, next(CALLS) if call is None else call, alone, 3, 60, 60, 1, chunk, entry)
     return list(verdict)
 
 

@@ -12,27 +12,41 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from service.queue.batching import Staged
 from service.queue.keys import Keys
 from service.queue.neighbours import Neighbours
 from service.queue.records import Limits
 from service.queue.worker import Outcome, Worker, WorkerConfig
 
 
+class Acting(Staged):
+    """Notes what it is given to decode in a file of its own."""
+
+    def __init__(self, run_log: Path) -> None:
+        self.run_log = run_log
+
+    def decode(self, spec: str, payload: bytes) -> bytes:
+        with self.run_log.with_name("decoded.log").open("ab", buffering=0) as lines:
+            lines.write(payload + b"\n")
+        return payload
+
+    def solve(self, spec: str, decoded: Sequence[bytes]) -> Sequence[bytes]:
+        with self.run_log.open("ab", buffering=0) as lines:
+            for payload in decoded:
+                lines.write(b"%d %s\n" % (len(decoded), payload))
+        for payload in decoded:
+            act(payload)
+        return decoded
+
+    def encode(self, spec: str, solved: Sequence[bytes]) -> list[Outcome]:
+        return [Outcome({"echo": payload, "pid": str(os.getpid()).encode()}, 0) for payload in solved]
+
+
 def main() -> None:
     setup = json.loads(sys.argv[1])
-    run_log = Path(setup["run_log"])
-
-    def handle(spec: str, payloads: Sequence[bytes]) -> list[Outcome]:
-        with run_log.open("ab", buffering=0) as lines:
-            for payload in payloads:
-                lines.write(b"%d %s\n" % (len(payloads), payload))
-        for payload in payloads:
-            act(payload)
-        return [Outcome({"echo": payload, "pid": str(os.getpid()).encode()}, 0) for payload in payloads]
-
     worker = Worker(
         setup["url"],
-        handle,
+        Acting(Path(setup["run_log"])),
         WorkerConfig(**setup["config"]),
         Limits(**setup["limits"]),
         {"device": "cpu", "engine": "test", "models": "a,b"},
