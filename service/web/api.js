@@ -36,12 +36,20 @@ async function request(path, options = {}) {
 
 async function problemOf(response) {
   const document_ = await response.json().catch(() => ({}));
-  if (response.status === 401) document.dispatchEvent(new CustomEvent("keywanted", { detail: document_.detail }));
+  if (response.status === 401) return keyWanted();
   const retry = response.headers.get("retry-after");
   const detail = document_.detail ?? `The service answered ${response.status}.`;
   const again = retry ? ` Try again in ${retry} s.` : "";
   const status = response.status;
   return new ApiError(document_.title ?? `Error ${status}`, detail + again, { status, fields: document_.errors ?? [] });
+}
+
+// What the service says of headers is for programs: here there is a field to mend it.
+function keyWanted() {
+  document.dispatchEvent(new CustomEvent("keywanted"));
+  return savedKey()
+    ? new ApiError("This API key is not valid", "It is unknown, revoked or expired. Enter another one under Key.", { status: 401 })
+    : new ApiError("An API key is needed", "Enter it under Key. Whoever runs this service gives one out.", { status: 401 });
 }
 
 const read = async (path, options) => (await request(path, options)).json();

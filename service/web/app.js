@@ -50,11 +50,8 @@ function useKey(event) {
   window.location.reload();
 }
 
-// A 401 anywhere: the field that mends it opens, with what the service said.
-document.addEventListener("keywanted", (event) => {
-  byId("key-box").open = true;
-  if (event.detail) byId("key-note").textContent = event.detail;
-});
+// A 401 anywhere: the field that mends it opens.
+document.addEventListener("keywanted", () => { byId("key-box").open = true; });
 byId("key-form").addEventListener("submit", useKey);
 byId("key").value = savedKey();
 byId("theme").addEventListener("click", switchTheme);

@@ -38,7 +38,11 @@ function input() {
 
 // Once, whoever asks; again only where it failed.
 export function startInvert() {
-  state.started ??= start().catch((error) => { state.started = null; throw error; });
+  state.started ??= start().catch((error) => {
+    state.started = null;
+    byId("model").firstElementChild.textContent = "not loaded";
+    throw error;
+  });
   return state.started;
 }
 
