@@ -1,7 +1,7 @@
 """What the client gives back: frozen values with NumPy arrays, and its errors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -195,32 +195,13 @@ def read_item(document: Mapping[str, Any]) -> Item:
     )
 
 
-_SCORES = (
-    "verdict",
-    "rjcp",
-    "rjcp_p_value",
-    "rjcp_observed",
-    "jacobian_jump",
-    "step_disagreement",
-    "residual_to_noise",
-    "physics_residual_to_noise",
-    "residual_trend",
-    "mahalanobis",
-    "baseline",
-    "stillness",
-    "unknown_oddness",
-    "p_value",
-    "active_bounds",
-)
+_DIAGNOSTICS = tuple(field.name for field in fields(Diagnostics))
 
 
 def _diagnostics(document: Mapping[str, Any]) -> Diagnostics:
-    return Diagnostics(
-        reasons=tuple(document.get("reasons") or ()),
-        resolution=_array(document.get("resolution")),
-        std=_array(document.get("std")),
-        **{name: document.get(name) for name in _SCORES},
-    )
+    arrays = {name: _array(document.get(name)) for name in ("resolution", "std")}
+    found = {name: document.get(name) for name in _DIAGNOSTICS}
+    return Diagnostics(**{**found, **arrays, "reasons": tuple(document.get("reasons") or ())})
 
 
 def _array(values: Sequence[float] | None) -> np.ndarray | None:
