@@ -199,9 +199,9 @@ _DIAGNOSTICS = tuple(field.name for field in fields(Diagnostics))
 
 
 def _diagnostics(document: Mapping[str, Any]) -> Diagnostics:
-    arrays = {name: _array(document.get(name)) for name in ("resolution", "std")}
-    found = {name: document.get(name) for name in _DIAGNOSTICS}
-    return Diagnostics(**{**found, **arrays, "reasons": tuple(document.get("reasons") or ())})
+    found: dict[str, Any] = {name: document.get(name) for name in _DIAGNOSTICS}
+    found |= {name: _array(found[name]) for name in ("resolution", "std")}
+    return Diagnostics(**{**found, "reasons": tuple(found["reasons"] or ())})
 
 
 def _array(values: Sequence[float] | None) -> np.ndarray | None:
