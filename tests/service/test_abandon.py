@@ -37,7 +37,7 @@ def handler(wanted: Callable[[], bool]) -> WorkHandler:
 
 @pytest.mark.parametrize("method", ["gd", "lm", "lbfgs", "auto"])
 def test_a_solve_stops_between_iterations(method: str) -> None:
-    spec = SolveSpec("oscillator", 1, (method,), "product", max_iterations=200, tolerance=1e-9).to_json()
+    spec = SolveSpec("oscillator", 1, (method,), "product", max_iterations=20, tolerance=1e-9).to_json()
     payload = encode_npy(make_example(3).observation[None])
     everybody = Waiting(10**6)
     handler(everybody)(spec, [payload])

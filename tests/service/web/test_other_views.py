@@ -99,7 +99,7 @@ def test_what_takes_its_time_says_so(window: Callable[..., Console]) -> None:
 def test_health_shows_rjcp_over_time(console: Console, http: httpx.Client, observations: np.ndarray) -> None:
     body = {"model": "oscillator", "observations": observations[:60].tolist()}
     http.post("/invert", json=body, headers=WAIT)
-    wait_for(lambda: http.get("/health/rjcp/oscillator").json()["window"]["count"] >= 60)
+    wait_for(lambda: http.get("/health/rjcp").json()["models"]["oscillator"]["window"]["count"] >= 60)
     page = console.page
     page.click("text=Health")
     card = page.locator("section[aria-label=oscillator]")
