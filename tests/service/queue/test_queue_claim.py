@@ -2,8 +2,9 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,17 +19,29 @@ from service.queue.lua import Scripts
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(tmp_path / "data") as running:
+        yield running
+
+
 def written(bench: Bench) -> int:
     return int(bench.client.info("persistence")["aof_current_size"])
 
 
-async def test_to_begin_writes_nothing_to_the_disk(bench: Bench, store: JobStore) -> None:
+async def test_to_begin_writes_nothing_to_the_disk(
+    bench: Bench, own_server: EmbeddedServer, open_store: Callable[..., JobStore]
+) -> None:
+    """On a server of its own: elsewhere what other tests have left behind expires, and that is written."""
+    store, client = open_store(own_server.url), connect(own_server.url)
+    bench.stack.callback(client.close)
+    bench = replace(bench, client=client)
     scripts = Scripts(bench.client, bench.keys)
     scripts.run("group")
     submitted = await store.submit(job(b"a"))
     [[_, [(entry, _)]]] = bench.client.xreadgroup(GROUP, "me", {bench.keys.stream: ">"})
     chunk, before = f"{submitted.job_id}:0", written(bench)
-    rules = (1, 0, 3, LIMITS.result_ttl_s, LIMITS.record_ttl_s)
+    rules = (1, 0, 3, LIMITS.result_ttl_s, LIMITS.record_ttl_s, 1)
     _, [verdict, attempt, _] = scripts.run("begin", "me", *rules, chunk, entry)
     assert (verdict, attempt, written(bench)) == (b"run", 1, before)
     assert (await store.status(submitted.job_id)).status == "running"
@@ -61,7 +74,7 @@ async def test_what_runs_while_the_server_dies_is_booked_by_who_ran_it(tmp_path:
         bench, store = Bench(server.url, Keys(), client, tmp_path, stack), JobStore(asking, LIMITS, Keys())
         submitted = await store.submit(job(b"a"))
         with bench.worker(recorder):
-            status = await store.wait(submitted.job_id, 30)
+            status = await store.wait(submitted.job_id, 60)
         found = await store.parts(status)
         await store.close()
         await asking.aclose()
