@@ -55,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
         dependencies=[Depends(only_own_jobs)],
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours are our own (decision 31)
     )
     for part in (solve, deblur, jobs, models, health, metrics, open_inference, um_bridge, console, docs):
         app.include_router(part.router)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 POLL_S = 0.5
 SOON_S = 1e-3  # 0 would mean never
+YOUNG = 10_000  # new objects between two looks for garbage; Python's own 700 are a dozen requests
 EXIT_CONFIG = 78  # sysexits' EX_CONFIG: starting this process again cannot help
 
 
@@ -40,6 +41,7 @@ def keep_what_is_loaded() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
 
 
 def tell_where_time_ran_out() -> None:

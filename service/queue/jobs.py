@@ -97,9 +97,9 @@ class JobStore:
         bounds = (limits.max_queued_items, limits.max_queued_bytes, *times, new.owner, new.trace, waiter)
         words = [*head, *bounds, *(part for chunk in new.chunks for part in (chunk.items, chunk.payload))]
         with outages_told():
-            verdict, value = await self._submits.run(words, size)
+            verdict, _, value = (await self._submits.run(words, size)).partition(b" ")
             if verdict == b"full" and await self._end_overdue():
-                verdict, value = await self._submits.run(words, size)
+                verdict, _, value = (await self._submits.run(words, size)).partition(b" ")
         if verdict == b"full":
             raise QueueFull("the job queue is full; try again later", retry_after_s=float(value))
         if verdict == b"conflict":

@@ -1,7 +1,6 @@
 """What the scripts tell whoever listens: which jobs have changed, and small jobs as they ended, whole."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from service.queue.records import JobStatus, parse_job
 
@@ -19,8 +18,8 @@ def ended_jobs(message: bytes) -> Iterator[JobStatus]:
         (job_id,), at = _words(message, at)
         fields, at = _words(message, at)
         parts, at = _words(message, at)
-        status = parse_job(job_id.decode(), dict(_pairs(fields)), now=0.0)  # it has just ended: it cannot have expired
-        yield replace(status, results=({name.decode(): value for name, value in _pairs(parts)},))
+        results = ({name.decode(): value for name, value in _pairs(parts)},)
+        yield parse_job(job_id.decode(), dict(_pairs(fields)), 0.0, results)  # it has just ended: it has not expired
 
 
 def _words(message: bytes, at: int) -> tuple[list[bytes], int]:

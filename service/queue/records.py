@@ -136,7 +136,9 @@ class Depth:
     oldest_s: float
 
 
-def parse_job(job_id: str, record: Mapping[bytes, bytes], now: float) -> JobStatus:
+def parse_job(
+    job_id: str, record: Mapping[bytes, bytes], now: float, results: tuple[Mapping[str, bytes], ...] | None = None
+) -> JobStatus:
     """A job's status from its hash in Redis; ``now`` is the server's time."""
 
     def text(name: str) -> str | None:
@@ -162,6 +164,7 @@ def parse_job(job_id: str, record: Mapping[bytes, bytes], now: float) -> JobStat
         error=text("error"),
         spec=text("spec") or "",
         chunks=int(text("chunks") or 0),
+        results=results,
     )
 
 

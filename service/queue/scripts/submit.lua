@@ -2,20 +2,20 @@
 -- ARGV: job, idempotency name or '', digest, kind, model, spec, spec hash, max items, max bytes, idempotency ttl (s),
 --       seconds until the job fails, owner, trace context or '', who waits for its end or '', then items and payload of
 --       each chunk.
--- Answers {'created' | 'existing' | 'conflict' | 'full', job id or seconds to wait}.
+-- Answers 'created', 'existing', 'conflict' or 'full', a space, and the job's id or the seconds to wait.
 local job, name, digest, kind, model, spec, spec_hash = unpack(ARGV, 1, 7)
 local max_items, max_bytes, idempotency_ttl, deadline, owner, trace, waiter = tonumber(ARGV[8]), tonumber(ARGV[9]),
   unpack(ARGV, 10, 14)
 local FIRST = 15
 
 -- The same call again, its first answer lost on the way: the job id is the caller's own.
-if redis.call('EXISTS', job_key(job)) == 1 then return {'created', job} end
+if redis.call('EXISTS', job_key(job)) == 1 then return 'created ' .. job end
 
 if name ~= '' then
   local known = redis.call('HMGET', idempotency_key(name), 'job', 'digest')
   if known[1] and redis.call('EXISTS', job_key(known[1])) == 1 then
-    if known[2] ~= digest then return {'conflict', known[1]} end
-    return {'existing', known[1]}
+    if known[2] ~= digest then return 'conflict ' .. known[1] end
+    return 'existing ' .. known[1]
   end
 end
 
@@ -33,7 +33,7 @@ if held_items + items > max_items or held_bytes + bytes > max_bytes then
     local share = math.max(held_items + items - max_items, held_items * (held_bytes + bytes - max_bytes) / max_bytes)
     wait = share / (rate * math.max(1, redis.call('ZCARD', WORKERS)))
   end
-  return {'full', stamp(math.min(60, math.max(1, wait)))}
+  return 'full ' .. stamp(math.min(60, math.max(1, wait)))
 end
 
 local count = (#ARGV - FIRST + 1) / 2
@@ -57,4 +57,4 @@ if name ~= '' then
   redis.call('HSET', idempotency_key(name), 'job', job, 'digest', digest)
   redis.call('PEXPIRE', idempotency_key(name), milliseconds(idempotency_ttl))
 end
-return {'created', job}
+return 'created ' .. job
