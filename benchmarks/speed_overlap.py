@@ -11,6 +11,7 @@ from benchmarks.measure import cpu_timed, held_out_items
 from benchmarks.report import Report, significant, significant_spread
 from benchmarks.setup import Setup, one_thread
 from benchmarks.speed_bodies import many_npy, single
+from benchmarks.speed_device import Waiting, seconds_a_batch
 from benchmarks.speed_load import Load, Send, closed_loop
 from benchmarks.speed_servers import Server, service
 from service.arrays import encode_npy
@@ -20,6 +21,7 @@ from service.inference import Inference, SolveSpec
 MODEL = "heat1d"  # the cheapest solve: what lies beside it matters most
 BULK, BULK_CLIENTS, CLIENTS = 4096, 2, 32
 BATCH, CHUNK = 1024, 256  # as the settings have them
+DEVICE_MS = (5, 20, 80)
 WAYS = ("off", "on")
 ROUNDS = 8
 DATA_SEED = 20261125
@@ -39,7 +41,9 @@ def run(setup: Setup) -> Report:
         for name, burst in _bursts(y, 1.0 if setup.quick else 5.0).items():
             _compare(report, name, burst, dict(zip(WAYS, (off, on), strict=True)), 2 if setup.quick else ROUNDS)
     report.table("Medians of the rounds; ratios with their quartiles", COLUMNS, [row["cells"] for row in report.rows])
-    _steps(report, Inference(setup.registry.root, "cpu"), y, 3 if setup.quick else 15)
+    inference = Inference(setup.registry.root, "cpu")
+    _steps(report, inference, y, 3 if setup.quick else 15)
+    _on_a_device(report, inference, y, *((4, 1) if setup.quick else (24, 5)))
     return report
 
 
@@ -88,6 +92,22 @@ def _steps(report: Report, inference: Inference, y: np.ndarray, rounds: int) -> 
     cells = [f"{significant(1e3 * seconds)} ({seconds / sum(middle.values()):.1%})" for seconds in middle.values()]
     report.keep_rows(steps_s=middle)
     report.table(f"CPU time of a batch of {BATCH} in chunks of {CHUNK}, ms (share)", list(middle), [cells])
+
+
+def _on_a_device(report: Report, inference: Inference, y: np.ndarray, batches: int, rounds: int) -> None:
+    """What overlap gives where the solve leaves the processor idle; no device here, so the solve is a wait."""
+    spec = SolveSpec(MODEL, inference.manifest(MODEL).version, ("auto",))
+    rows = []
+    for device_ms in DEVICE_MS:
+        sys.stderr.write(f"bench speed-overlap: batches that wait for {device_ms} ms\n")
+        handler = Waiting(inference, spec, y[:BATCH], device_ms / 1e3)
+        run = partial(seconds_a_batch, handler, spec.to_json(), y[:CHUNK], batches, BATCH)
+        found = [(run(overlap=False), run(overlap=True)) for _ in range(rounds)]
+        off, on = (significant(1e3 * median(way)) for way in zip(*found, strict=True))
+        rows.append([str(device_ms), off, on, significant_spread([off_s / on_s for off_s, on_s in found])])
+        report.keep_rows(device_ms=device_ms, batch_s=found)
+    columns = ["the solve waits, ms", "a batch, off, ms", "on", "batches a second, on / off"]
+    report.table(f"Batches of {BATCH} whose solve only waits, as for a device; the rest is real", columns, rows)
 
 
 def _worker_s(server: Server) -> float:

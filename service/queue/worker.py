@@ -33,7 +33,7 @@ from service.queue.keys import GROUP, Keys
 from service.queue.lua import Scripts
 from service.queue.neighbours import Neighbours
 from service.queue.records import Limits
-from service.queue.runner import Batch, Runner
+from service.queue.runner import Batch, Runner, Solved
 from service.queue.upkeep import Upkeep
 
 __all__ = ["Finished", "Handler", "Observer", "Outcome", "Worker", "WorkerConfig"]
@@ -205,15 +205,19 @@ class Worker:
 
     def _run_batch(self, batch: Batch) -> list[Entry]:
         """Runs and books a batch; answers what must be run again alone."""
-        solved, again = self._runner.solve(batch)
+        solved, again = self._solve(batch)
         return again + self._runner.finish(solved) if solved is not None else again
+
+    def _solve(self, batch: Batch) -> tuple[Solved | None, list[Entry]]:
+        solved, again = self._runner.solve(batch)
+        if solved is not None:
+            self._solve_s = solved.took_s
+        return solved, again
 
     def _run_beside(self, batch: Batch, line: deque[Group]) -> list[Entry]:
         """Solves a batch while the last one is booked and the next one taken; books it then, beside the next."""
-        began = time.monotonic()
         self._beside.give(lambda: self._look_ahead(line))
-        solved, again = self._runner.solve(batch)
-        self._solve_s = time.monotonic() - began
+        solved, again = self._solve(batch)
         again += self._beside.wait()
         if solved is None:
             return again

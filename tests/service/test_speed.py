@@ -1,9 +1,11 @@
 """The speed benchmarks in short form, on the shared service: all that they claim to measure is there, and judged."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from benchmarks import speed_bodies, speed_load, speed_memory, speed_served
+from benchmarks import speed_bodies, speed_load, speed_memory, speed_overlap, speed_served
 from benchmarks.report import Report
 from benchmarks.setup import Setup
 from benchmarks.speed_servers import Server
@@ -52,6 +54,15 @@ def test_the_service_is_measured_against_the_engine(server: Server, heat: np.nda
     for spent in stages.values():
         assert spent["solve"] > 0
         assert spent["diagnose"] > 0
+
+
+def test_overlap_is_compared_with_none(server: Server, heat: np.ndarray) -> None:
+    report = Report("speed-overlap", "command")
+    burst = partial(speed_overlap._burst, speed_bodies.single(speed_overlap.MODEL, heat[0]), 1, 0.2)
+    speed_overlap._compare(report, "single JSON", burst, {"off": server, "on": server}, 1)
+    (row,) = report.rows
+    assert all(row[figure][way][0] > 0 for figure in ("per_second", "p50_ms") for way in ("off", "on"))
+    assert sum(server.cpu_s().values()) > speed_overlap._worker_s(server) > 0
 
 
 def test_memory_is_watched_in_a_huge_job_and_in_a_soak(server: Server, heat: np.ndarray) -> None:

@@ -2,22 +2,18 @@
 
 import asyncio
 import threading
-from collections import Counter
+import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from queue_bench import CONFIG, LIMITS, Bench, Recorder, Steps, job, parts_of, until
 
 from service.queue.batching import Abandoned
-from service.queue.connection import connect_async
 from service.queue.embedded import EmbeddedServer
 from service.queue.heartbeat import Held
-from service.queue.jobs import Chunk, JobStore, NewJob
+from service.queue.jobs import JobStore
 from service.queue.lua import Scripts
 
 pytestmark = pytest.mark.anyio
@@ -135,6 +131,22 @@ async def test_long_solves_do_not_look_ahead(bench: Bench, store: JobStore) -> N
     with bench.worker(Steps(react), PATIENT, replace(UNDISTURBED, overlap_up_to_s=1e-9)):
         assert (await store.wait(submitted.job_id, 60)).status == "succeeded"
     assert held == [8, 4, 4]  # the first could not be known to be long
+
+
+async def test_after_a_long_solve_short_ones_look_ahead_again(bench: Bench, store: JobStore) -> None:
+    def react(step: str, payloads: Sequence[bytes]) -> None:
+        if step == "solve" and payloads[0] == b"0":
+            time.sleep(0.5)
+        if step == "decode" and threading.current_thread().name == "queue-beside":
+            ahead.add(batch_of(payloads[0]))
+
+    ahead = set[int]()
+    submitted = await store.submit(job(*numbered(40)))
+    with bench.worker(Steps(react), PATIENT, replace(UNDISTURBED, overlap_up_to_s=0.4)):
+        assert (await store.wait(submitted.job_id, 60)).status == "succeeded"
+    assert 1 in ahead
+    assert 2 not in ahead  # beside the second batch nobody looked ahead: the first had been long
+    assert ahead & set(range(3, 10))
 
 
 async def test_stop_gives_back_what_was_decoded_and_not_begun(bench: Bench, store: JobStore) -> None:
@@ -257,41 +269,3 @@ async def test_only_the_batch_that_is_solved_is_asked_about(bench: Bench, store:
         set(numbered(12)[8:]),
     ]
     assert [(await store.status(one.job_id)).status for one in jobs] == ["canceled", "canceled", "succeeded"]
-
-
-CHUNKS = st.lists(st.integers(1, 6), min_size=1, max_size=9)  # the items of each
-JOBS = st.lists(st.tuples(CHUNKS, st.sampled_from("AB")), min_size=1, max_size=6)
-
-
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(jobs=JOBS, workers=st.integers(1, 2), failing=st.sampled_from(["", "decode", "solve", "encode"]))
-async def test_every_item_ends_exactly_once(
-    bench: Bench, jobs: list[tuple[list[int], str]], workers: int, failing: str
-) -> None:
-    """Whatever sizes and specs come together, and whichever step of the first chunk fails."""
-
-    def react(step: str, payloads: Sequence[bytes]) -> None:
-        if step == failing and b"0:0" in payloads:
-            raise ValueError("no such thing")
-
-    client = connect_async(bench.url)
-    store, crew = JobStore(client, PATIENT, bench.keys), [Steps(react) for _ in range(workers)]
-    made = []
-    for number, (sizes, spec) in enumerate(jobs):
-        chunks = tuple(Chunk(b"%d:%d" % (number, index), items) for index, items in enumerate(sizes))
-        made.append((await store.submit(NewJob("invert", "toy", spec, chunks, None, "d")), sizes))
-    with ExitStack() as stack:
-        for steps in crew:
-            stack.enter_context(bench.worker(steps, PATIENT, replace(FOURS, batch_items=8)))
-        ended = [await store.wait(submitted.job_id, 60) for submitted, _ in made]
-    for number, ((submitted, sizes), status) in enumerate(zip(made, ended, strict=True)):
-        lost = sizes[0] if failing and number == 0 else 0
-        assert (status.finished, status.done) == (True, sum(sizes))
-        echoes = [parts.get("echo") for parts in await parts_of(store, submitted.job_id)]
-        assert echoes == [None if lost and not index else b"%d:%d" % (number, index) for index in range(len(sizes))]
-    encoded = sum((steps.times("encode") for steps in crew), Counter[bytes]())
-    assert failing or set(encoded.values()) == {1}
-    depth = await store.depth()
-    assert (depth.items, depth.bytes, depth.chunks, bench.pending()) == (0, 0, 0, 0)
-    await store.close()
-    await client.aclose()
