@@ -15,17 +15,27 @@ from service.queue.batching import Abandoned, Outcome, Staged
 from service.results import join_outcomes, split_answers
 from solvers.solve import Progress
 
+SOLVING = 0.75  # of a batch's time; the rest goes into judging and writing
+
 
 class WorkHandler(Staged):
     """What a worker does with a batch, by the kind of its spec.
 
-    ``wanted`` is asked between iterations; once it says no, the batch is given up (Abandoned).
+    ``wanted`` is asked between iterations; once it says no, the batch is given up (Abandoned). ``advance`` is told the
+    part of a batch that is done.
     """
 
-    def __init__(self, inference: Inference, deblurring: Deblurring, wanted: Callable[[], bool] = lambda: True) -> None:
-        def go_on(_done: int, _total: int) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        deblurring: Deblurring,
+        wanted: Callable[[], bool] = lambda: True,
+        advance: Callable[[float], None] = lambda part: None,
+    ) -> None:
+        def go_on(done: int, total: int) -> None:
             if not wanted():
                 raise Abandoned("nobody waits for this batch any more")
+            advance(SOLVING * done / total)
 
         self._invert = SolveHandler(inference, go_on)
         self._deblur = DeblurHandler(deblurring, go_on)

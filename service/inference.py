@@ -25,6 +25,7 @@ from service.engines import maps_of, require_engine, spoken
 from service.errors import FieldError, InvalidInput, ModelUnusable, ServiceError, UnknownModel
 from service.items import items_of
 from service.memory import RowsAtOnce
+from service.progress import pieces
 from service.solve_spec import SolveSpec, option_errors
 from solvers.plans import METHODS, PRESETS, Preset, objective_for, plan_for, rules_for, run_plan
 from solvers.solve import Progress, Rules
@@ -205,7 +206,8 @@ class Inference:
         A row that cannot be solved carries ``item["error"]`` and NaN in x; no data raises.
         """
         ready = self._load(spec.model, spec.version)
-        return [self._solve_by(method, spec, ready, observations, progress) for method in spec.methods]
+        each = pieces(progress, spec.methods)
+        return [self._solve_by(method, spec, ready, observations, told) for method, told in each]
 
     def _solve_by(
         self, method: str, spec: SolveSpec, ready: _Ready, observations: np.ndarray, progress: Progress | None

@@ -86,7 +86,7 @@ def run_worker(settings: Settings) -> None:
     configure_logs(settings.log_level, "worker")
     inference, deblurring = _solvers(settings)
     held = Held()
-    handler = _warmed(inference, deblurring, held.wanted)
+    handler = _warmed(inference, deblurring, held)
     start = _apart(handler, settings, inference.device)  # now: it copies this process, which has no other threads yet
     models = _models(inference, deblurring)
     metrics = WorkerMetrics({"device": inference.device, "engine": inference.engine, "version": running_version()})
@@ -132,11 +132,11 @@ def _models(inference: Inference, deblurring: Deblurring) -> list[str]:
     return models
 
 
-def _warmed(inference: Inference, deblurring: Deblurring, wanted: Callable[[], bool] = lambda: True) -> WorkHandler:
+def _warmed(inference: Inference, deblurring: Deblurring, held: Held | None = None) -> WorkHandler:
     """A handler whose first request pays for no loading."""
     inference.warm()
     deblurring.warm()
-    return WorkHandler(inference, deblurring, wanted)
+    return WorkHandler(inference, deblurring, held.wanted, held.advance) if held else WorkHandler(inference, deblurring)
 
 
 def _apart(handler: WorkHandler, settings: Settings, device: str) -> Callable[[], Apart]:

@@ -6,8 +6,9 @@ import numpy as np
 
 from service.arrays import encode_npy
 from service.deblurring.spec import DeblurSpec, unpack
-from service.deblurring.work import Deblurring, Progress, Restored
+from service.deblurring.work import Deblurring, Restored
 from service.parts import ITEMS, META, X_PART
+from service.progress import Progress, pieces
 from service.queue.batching import Outcome, Staged
 from service.responses import dump_json
 from service.results import Notes
@@ -24,7 +25,8 @@ class DeblurHandler(Staged):
 
     def solve(self, spec: str, decoded: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Restored]:
         parsed = DeblurSpec.from_json(spec)
-        return [self.deblurring.restore(parsed, kernel, pixels, self._progress) for kernel, pixels in decoded]
+        each = pieces(self._progress, decoded)
+        return [self.deblurring.restore(parsed, kernel, pixels, told) for (kernel, pixels), told in each]
 
     def encode(self, spec: str, solved: Sequence[Restored]) -> Sequence[Outcome]:
         return [_outcome(restored, self.deblurring) for restored in solved]

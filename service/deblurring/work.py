@@ -1,7 +1,6 @@
 """The work: one channel of a picture, its kernel, and a method."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,9 +14,8 @@ from physics.noise_estimate import estimate_noise_std, noise_level
 from service.deblurring.networks import Network, Networks
 from service.deblurring.spec import NETWORK, DeblurSpec
 from service.images import to_unit
+from service.progress import Progress
 from trust.images import judge_image, judge_residual
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Keeps a worker registered and its leases fresh, whatever the solver is doing."""
+"""Keeps a worker registered and its leases fresh, whatever the solver is doing, and tells how far that has come."""
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,18 +18,19 @@ class Held:
     """The entry ids a worker holds, and which of them it runs at the moment; shared between its two threads.
 
     The handler asks ``wanted`` now and then: a batch that was canceled, or that others have taken over, need not be
-    computed to its end.
+    computed to its end. By ``advance`` it says how far it has come.
     """
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
         self._running: set[str] = set()
+        self._part = 0.0
         self._lock = threading.Lock()
 
     @contextmanager
     def running(self, ids: Iterable[str]) -> Iterator[None]:
         """While inside, a batch of these is run."""
-        self._running = set(ids)
+        self._part, self._running = 0.0, set(ids)
         try:
             yield
         finally:
@@ -39,6 +40,15 @@ class Held:
         """Whether anything of what is run is still held; True when nothing is run."""
         with self._lock:
             return not self._running or not self._running.isdisjoint(self._ids)
+
+    def advance(self, part: float) -> None:
+        """Notes that this part of what is run is done, 0 to 1."""
+        self._part = part
+
+    def parts(self) -> dict[str, float]:
+        """Of each that is held, the part that is done."""
+        with self._lock:
+            return {each: self._part if each in self._running else 0.0 for each in self._ids}
 
     def add(self, ids: Iterable[str]) -> None:
         with self._lock:
@@ -51,10 +61,6 @@ class Held:
     def clear(self) -> None:
         with self._lock:
             self._ids.clear()
-
-    def all(self) -> list[str]:
-        with self._lock:
-            return list(self._ids)
 
 
 class Heartbeat:
@@ -92,7 +98,8 @@ class Heartbeat:
 
     def _beat(self) -> None:
         try:
-            words, held = self._words, self._held.all()
+            words = self._words
+            held = [word for each, part in self._held.parts().items() for word in (each, round(1000 * part))]
             lost = self._scripts.run("heartbeat", self._worker_id, self._ttl_s, len(words), *words, *held)
         except (RedisError, OSError) as error:
             # One line per outage; the worker's main thread waits for the server and says when it is back.

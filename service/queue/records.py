@@ -149,13 +149,14 @@ def parse_job(
         value = text(name)
         return None if value is None else float(value)
 
-    expires_at = number("expires_at")
+    expires_at, running = number("expires_at"), record.get(b"status") == b"running"
+    partly = sum(int(value) for name, value in record.items() if name.startswith(b"partly:")) if running else 0
     return JobStatus(
         id=job_id,
         kind=text("kind") or "",
         model=text("model") or "",
         status="expired" if expires_at is not None and now >= expires_at else text("status") or "",
-        done=int(text("done") or 0),
+        done=int(text("done") or 0) + partly,
         total=int(text("total") or 0),
         created_at=number("created_at") or 0.0,
         started_at=number("started_at"),

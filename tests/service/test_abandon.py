@@ -13,7 +13,7 @@ from service.deblurring.networks import Networks
 from service.deblurring.spec import DeblurSpec, pack
 from service.deblurring.work import Deblurring
 from service.demo import make_example
-from service.handler import WorkHandler
+from service.handler import SOLVING, WorkHandler
 from service.inference import Inference, SolveSpec
 from service.quarantine import Quarantine
 from service.queue.batching import Abandoned
@@ -90,3 +90,14 @@ def test_quarantine_is_given_up_too(tmp_path: Path) -> None:
     with pytest.raises(Abandoned):
         quarantine.run("{}", [b""])
     assert len(started) == 2
+
+
+def test_several_methods_come_to_one_whole() -> None:
+    parts: list[float] = []
+    work = WorkHandler(
+        Inference(CHECKPOINTS, "cpu"), Deblurring(Networks(CHECKPOINTS, "cpu")), lambda: True, parts.append
+    )
+    spec = SolveSpec("oscillator", 1, ("lm", "gd"), "product", max_iterations=5, tolerance=1e-9).to_json()
+    work(spec, [encode_npy(make_example(3).observation[None])])
+    assert parts == sorted(parts)
+    assert (parts[0], parts[-1]) == (0.0, SOLVING / 2), "neither of them came to an end"

@@ -99,6 +99,7 @@ local function book(chunk, failed, reason, parts, result_ttl, record_ttl)
   redis.call('HSET', result_key(chunk), unpack(parts))
   redis.call('HSET', chunk_key(chunk), 'state', 'done')
   redis.call('HINCRBY', job_key(job), 'done', items)
+  redis.call('HDEL', job_key(job), 'partly:' .. chunk)
   failed = math.min(items, tonumber(failed))
   if failed > 0 then redis.call('HINCRBY', job_key(job), 'failed', failed) end
   redis.call('HINCRBY', job_key(job), 'chunks_done', 1)

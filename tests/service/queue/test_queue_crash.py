@@ -173,8 +173,8 @@ async def test_a_late_heartbeat_does_not_steal_back(bench: Bench, store: JobStor
     await store.submit(job(b"x"))
     chunk, entry = delivered(bench, "slow")
     bench.client.xclaim(bench.keys.stream, GROUP, "quick", 0, [entry])
-    assert scripts.run("heartbeat", "slow", 5, 2, "pid", "1", entry) == [entry.encode()]
-    assert scripts.run("heartbeat", "quick", 5, 2, "pid", "2", entry) == []
+    assert scripts.run("heartbeat", "slow", 5, 2, "pid", "1", entry, 0) == [entry.encode()]
+    assert scripts.run("heartbeat", "quick", 5, 2, "pid", "2", entry, 0) == []
     [pending] = bench.client.xpending_range(bench.keys.stream, GROUP, "-", "+", 10)
     assert pending["consumer"] == b"quick"
     assert begin(scripts, "slow", chunk, entry) == [b"gone"]

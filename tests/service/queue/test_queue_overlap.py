@@ -259,11 +259,11 @@ async def test_only_the_batch_that_is_solved_is_asked_about(bench: Bench, store:
     with bench.worker(steps, PATIENT, UNDISTURBED, held=held):
         await asyncio.to_thread(until, lambda: ready.is_set() and len(steps.times("decode")) == 8)
         await store.cancel(jobs[1].job_id)
-        await asyncio.to_thread(until, lambda: len(held.all()) == 4)
+        await asyncio.to_thread(until, lambda: len(held.parts()) == 4)
         assert held.wanted()
         await store.cancel(jobs[0].job_id)
         assert (await store.wait(jobs[2].job_id, 60)).status == "succeeded"
-        await asyncio.to_thread(until, lambda: not held.all())
+        await asyncio.to_thread(until, lambda: not held.parts())
     assert [set(payloads) for step, payloads in steps.notes if step == "solve"] == [
         set(numbered(4)),
         set(numbered(12)[8:]),
