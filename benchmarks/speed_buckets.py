@@ -46,6 +46,7 @@ def _compare(report: Report, checkpoint: Path, y: np.ndarray, sizes: np.ndarray,
         for way in ways:
             way.manifests()
             way.loaded(checkpoint.name)
+        Inference(Path(folder), "cpu").warm()  # what a process pays once, at its first solve, is no part of either
         warm_s = [cpu_timed(way.warm)[1] for way in ways]
         ratios = [_seconds(ways[1], y, sizes) / _seconds(ways[0], y, sizes) for _ in range(rounds)]
     cells = [checkpoint.name, significant(float(padded)), significant_spread(ratios)]
