@@ -152,4 +152,6 @@ def _soak(report: Report, server: Server, y: np.ndarray, soak_s: float) -> None:
     report.text(f"The load: {told}. Results are kept for {KEPT_S} s: so the queue's server comes to a steady state.")
     report.keep_rows(soak_s=soak_s, growth=growth, before=before, after=after, answered=answered)
     figure = f"growth of resident memory in a soak of {soak_s:g} s, per process"
-    report.goals.append(at_most(figure, GROWTH, list(growth.values())))
+    report.goals.append(
+        at_most(figure, GROWTH, list(growth.values()), "the queue's server holds what is kept of its load")
+    )
