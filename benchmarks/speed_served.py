@@ -1,10 +1,12 @@
 """``deceptron bench speed-service``: a real server on loopback, against the engine in process and against its peers."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from statistics import median
+from tempfile import TemporaryFile
 
 import numpy as np
 import torch
@@ -69,16 +71,32 @@ def _measure(report: Report, setup: Setup, servers: Mapping[str, Server], y: np.
         **_compared(servers, y, burst_s),
     }
     loads: Loads = {name: [] for name in bursts}
+    disk_ms: list[float] = []
     for number in range(rounds):
+        disk_ms.append(_disk_ms())
         for name, burst in bursts.items():
             _say(f"round {number + 1} of {rounds}: {name}")
             loads[name].append(burst())
     report.goals += _goals(loads)
+    told = ", ".join(significant(each) for each in disk_ms)
+    report.text(f"The queue waits for its disk before it answers: fdatasync took {told} ms (medians by round).")
+    report.keep_rows(disk_ms=disk_ms)
     _load_table(report, "Closed loop", loads)
     ours, reached = servers["ours"].url, median(load.per_second for load in loads[_single(CLIENTS)])
     _load_table(report, "Open loop, single JSON", _open(ours, y[0], reached, burst_s))
     _load_table(report, "By size of the body, 2 clients", _sizes(ours, y, burst_s / 2))
     _stage_table(report, _stages(ours, y, burst_s / 2))
+
+
+def _disk_ms(writes: int = 100) -> float:
+    """Milliseconds that 2 KiB take to the disk under the servers' folders, at rest: the median."""
+    with TemporaryFile() as file:
+        taken = []
+        for _ in range(writes):
+            file.write(bytes(2048))
+            file.flush()
+            taken.append(1e3 * timed(lambda: os.fdatasync(file.fileno()))[1])
+    return median(taken)
 
 
 def _compared(servers: Mapping[str, Server], y: np.ndarray, burst_s: float) -> dict[str, Callable[[], Load]]:
