@@ -25,6 +25,11 @@ class Slow:
         self.go_on.wait(20)
 
 
+async def partly_done(store: JobStore, job_id: str) -> None:
+    while (await store.status(job_id)).done == 0:
+        await asyncio.sleep(0.01)
+
+
 async def test_a_job_shows_how_much_of_its_running_chunk_is_done(bench: Bench, store: JobStore) -> None:
     held = Held()
     slow = Slow(held, 0.5)
@@ -47,8 +52,7 @@ async def test_the_last_item_is_done_only_with_its_result(bench: Bench, store: J
     slow = Slow(held, 1.0)
     submitted = await store.submit(job(b"a", items=5))
     with bench.worker(Recorder(slow), held=held):
-        while (await store.status(submitted.job_id)).done == 0:
-            await asyncio.sleep(0.01)
+        await partly_done(store, submitted.job_id)
         assert (await store.status(submitted.job_id)).done == 4
         slow.go_on.set()
         assert (await store.wait(submitted.job_id, 20)).done == 5
@@ -59,8 +63,7 @@ async def test_what_a_canceled_job_had_done_is_not_counted(bench: Bench, store: 
     slow = Slow(held, 0.5)
     submitted = await store.submit(job(b"a", items=4))
     with bench.worker(Recorder(slow), held=held):
-        while (await store.status(submitted.job_id)).done == 0:
-            await asyncio.sleep(0.01)
+        await partly_done(store, submitted.job_id)
         assert (await store.cancel(submitted.job_id)).done == 0
         slow.go_on.set()
 
